@@ -1,0 +1,122 @@
+"""What the command groups share: parameter types, one-line errors with exit codes, progress and JSON output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class LpsGroup(click.Group):
+    """Click group whose commands may raise ValueError or OSError: printed as one line, exit status 1, no traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except (ValueError, OSError) as error:
+            raise click.ClickException(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception on a single line; pydantic's several complaints are joined by semicolons."""
+    if "pydantic" in sys.modules:
+        from pydantic import ValidationError
+
+        if isinstance(error, ValidationError):
+            from lps_sim.config import validation_message
+
+            return validation_message(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class SizeType(click.ParamType):
+    """``WIDTHxHEIGHT`` in pixels -> (width, height)."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        width, _, height = str(value).lower().partition("x")
+        if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 8192 and 1 <= int(height) <= 8192):
+            self.fail(f"{value!r} is not WIDTHxHEIGHT with 1..8192 pixels each, such as 224x224", param, ctx)
+        return int(width), int(height)
+
+
+class LayersType(click.ParamType):
+    """``N`` or ``N,N,...``: layer counts, 1..64 each -> sorted tuple without repeats."""
+
+    name = "N[,N...]"
+
+    def __init__(self, minimum: int = 1) -> None:
+        self.minimum = minimum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            layers = sorted({int(part) for part in str(value).split(",")})
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,4,8", param, ctx)
+        for count in layers:
+            if not self.minimum <= count <= 64:
+                self.fail(f"layers must be {self.minimum}..64, got {count}", param, ctx)
+        return tuple(layers)
+
+
+class FilmType(click.ParamType):
+    """A film file or the name of a preset -> :class:`lps_sim.FilmModel`."""
+
+    name = "FILM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        from lps_sim import FilmModel
+
+        try:
+            return FilmModel.load(value)
+        except (ValueError, OSError) as error:
+            self.fail(one_line(error), param, ctx)
+
+
+SIZE = SizeType()
+LAYERS = LayersType()
+LAYERS_FROM_ZERO = LayersType(minimum=0)
+FILM = FilmType()
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``: the machine-readable result on stdout; everything else goes to stderr."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(command)
+
+
+def print_json(result: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(result, indent=2, default=str))
+
+
+def progress_display() -> Progress:
+    """The progress display of every long command: on stderr, with count, rate and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=False,
+    )
