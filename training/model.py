@@ -1,0 +1,193 @@
+"""MSPNet: IFNS differences -> CFSA -> X-CLIP -> action logits and privacy logits.
+
+Composed around :class:`transformers.XCLIPModel`, whose parts are the inter-frame interaction transformer, the temporal
+transformer, the text tower and the video-specific prompts. No files, clocks or global random state in here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import XCLIPConfig, XCLIPModel
+
+from .config import MSPNetConfig
+
+__all__ = ["CrossFrameAggregator", "MSPNet", "MSPNetConfig", "MSPNetOutput"]
+
+
+class MSPNetOutput(NamedTuple):
+    """Logits of one batch: ``action_logits`` (B, K); ``privacy_logits`` {head: (B, n)}; ``video_features`` (B, E), unit norm."""
+
+    action_logits: Tensor
+    privacy_logits: dict[str, Tensor]
+    video_features: Tensor
+
+
+class MultiBranchBlock(nn.Module):
+    """Residual block of parallel 1x1, 3x3 and dilated 3x3 convolutions; the identity at the start of training."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, hidden, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+            for kernel, dilation in ((1, 1), (3, 1), (3, 2))
+        )
+        self.merge = nn.Conv2d(hidden, channels, 1)
+        nn.init.zeros_(self.merge.weight)
+        nn.init.zeros_(self.merge.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x + self.merge(functional.gelu(torch.stack([branch(x) for branch in self.branches]).sum(dim=0)))
+
+
+class CrossFrameAggregator(nn.Module):
+    """CFSA: the three differences, weighted and mixed into the channels that the patch embedding sees.
+
+    ``offset`` and ``gain`` (3,) bring the differences to zero mean and unit variance over the training set. They are
+    constants of the data set, never of a frame, so that attenuation through the film stays visible.
+    """
+
+    offset: Tensor
+    gain: Tensor
+
+    def __init__(self, config: MSPNetConfig) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.zeros(3))
+        self.register_buffer("gain", torch.ones(3))
+        self.residual = MultiBranchBlock(3, config.residual_channels) if config.residual_channels else nn.Identity()
+        self.mix = nn.Conv2d(3, 3, 1, bias=False)
+        nn.init.dirac_(self.mix.weight)
+        # Ours, not published: without pretrained weights a few strided convolutions learn from far fewer clips than a
+        # bare patch embedding does.
+        stages: list[nn.Module] = []
+        for before, after in zip((3, *config.stem_channels), config.stem_channels):
+            stages += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.GELU()]
+        self.stem = nn.Sequential(*stages)
+
+    def forward(self, differences: Tensor, weights: Tensor | None) -> Tensor:
+        """(B, T, 3, H, W) differences, (B, T, 2) weights or None -> (B, T, C, h, w)."""
+        batch, time = differences.shape[:2]
+        x = (differences - self.offset[:, None, None]) * self.gain[:, None, None]
+        if weights is not None:
+            of_mean = torch.ones_like(weights[..., :1])
+            x = x * torch.cat([weights, of_mean], dim=-1)[..., None, None]
+        x = self.stem(self.mix(self.residual(x.flatten(0, 1))))  # (B*T, C, h, w)
+        return x.unflatten(0, (batch, time))
+
+
+class MSPNet(nn.Module):
+    """The multi-task network: action logits against class names, and one linear head per private attribute.
+
+    Source: arXiv 2605.19578, section on MSPNet; agreement with the published layers is tested on a golden case.
+    """
+
+    def __init__(self, config: MSPNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.aggregator = CrossFrameAggregator(config)
+        self.xclip = XCLIPModel(_xclip_config(config))
+        if config.gradient_checkpointing:
+            self.xclip.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.privacy_heads = nn.ModuleDict(
+            {name: nn.Linear(config.projection_dim, classes) for name, classes in config.privacy_heads.items()}
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def encode_text(self, input_ids: Tensor) -> Tensor:
+        """(K, L) token ids -> (K, E) class-name features; constant, so cacheable, while the text tower is frozen."""
+        pooled = self.xclip.text_model(input_ids=input_ids).pooler_output
+        features: Tensor = self.xclip.text_projection(pooled)
+        return features
+
+    def encode_video(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, C, h, w) -> (B, E) video feature, (B, P, E) patch features averaged over frames."""
+        batch, time = pixels.shape[:2]
+        net = self.xclip
+        tokens = net.vision_model(pixel_values=pixels.flatten(0, 1))  # last_hidden_state (B*T, 1 + P, W)
+        frame = net.visual_projection(tokens.pooler_output).unflatten(0, (batch, time))  # (B, T, E)
+        video = net.mit(frame).pooler_output if self.config.temporal else frame.mean(dim=1)
+        patches = net.prompts_visual_layernorm(tokens.last_hidden_state[:, 1:]) @ net.prompts_visual_projection
+        return video, patches.unflatten(0, (batch, time)).mean(dim=1)
+
+    def forward(
+        self,
+        differences: Tensor,
+        input_ids: Tensor | None = None,
+        weights: Tensor | None = None,
+        text_features: Tensor | None = None,
+    ) -> MSPNetOutput:
+        """One forward pass.
+
+        Parameters
+        ----------
+        differences : (B, T, 3, H, W) predecessor, successor, mean; each averaged over colour
+        input_ids : (K, L) token ids of the class names, ended by the largest id
+        weights : (B, T, 2) CFSA weights of predecessor and successor (:func:`training.ifns.aggregation_weights`)
+        text_features : (K, E) result of :meth:`encode_text`, in place of ``input_ids``
+
+        Raises
+        ------
+        ValueError
+            When the frames do not fit the configuration, or neither ids nor features are given.
+        """
+        expected = (self.config.num_frames, 3, self.config.image_size, self.config.image_size)
+        if differences.ndim != 5 or tuple(differences.shape[1:]) != expected:
+            raise ValueError(
+                f"differences must be (B, {', '.join(map(str, expected))}), got {tuple(differences.shape)}"
+            )
+        if text_features is None:
+            if input_ids is None:
+                raise ValueError("input_ids or text_features must be given, got neither")
+            text_features = self.encode_text(input_ids)
+        video, patches = self.encode_video(self.aggregator(differences, weights))
+        text = text_features.expand(len(video), -1, -1)  # (B, K, E)
+        if self.config.prompts:
+            text = text + self.xclip.prompts_generator(text, patches)
+        video = self.dropout(functional.normalize(video, dim=-1))
+        text = functional.normalize(text, dim=-1)
+        logits = self.xclip.logit_scale.exp() * torch.einsum("be,bke->bk", video, text)
+        return MSPNetOutput(logits, {name: head(video) for name, head in self.privacy_heads.items()}, video)
+
+
+def _xclip_config(config: MSPNetConfig) -> XCLIPConfig:
+    reduction = 2 ** len(config.stem_channels)
+    vision = {
+        "hidden_size": config.vision_width,
+        "intermediate_size": 4 * config.vision_width,
+        "num_hidden_layers": config.vision_layers,
+        "num_attention_heads": config.vision_heads,
+        "num_channels": config.stem_channels[-1] if config.stem_channels else 3,
+        "image_size": config.image_size // reduction,
+        "patch_size": config.patch_size // reduction,
+        "num_frames": config.num_frames,
+        "drop_path_rate": config.drop_path,
+        "mit_hidden_size": config.projection_dim,
+        "mit_intermediate_size": 4 * config.projection_dim,
+        "mit_num_hidden_layers": config.temporal_layers,
+        "mit_num_attention_heads": config.temporal_heads,
+    }
+    text = {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.text_width,
+        "intermediate_size": 4 * config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_heads,
+        "max_position_embeddings": config.context_length,
+        # The text model pools at the end-of-text token, the largest id.
+        "eos_token_id": config.vocab_size - 1,
+        "bos_token_id": config.vocab_size - 2,
+        "pad_token_id": 0,
+    }
+    return XCLIPConfig(
+        text_config=text,
+        vision_config=vision,
+        projection_dim=config.projection_dim,
+        prompt_layers=config.prompt_layers,
+        prompt_num_attention_heads=config.prompt_heads,
+        prompt_alpha=config.prompt_alpha,
+        logit_scale_init_value=config.logit_scale_init,
+    )
