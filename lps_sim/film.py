@@ -1,0 +1,304 @@
+"""FilmModel: per-sheet parameters of a laminating film, and what any number of layers of it does to light.
+
+    y = Q{ g V(r) [ T_N K_N x + v_N ] + noise },   OTF_N(q) = exp(-N mu(q)),   1/T_N = 1 + c1 N + c2 N^2
+
+mu(q) is the exponent of one sheet (:mod:`lps_sim.scattering`), T_N the transmittance of the stack and v_N the veil,
+light that the stack scatters in from outside the view. Angles are at the camera, in rad; frequencies in cycles/rad.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import hankel
+from .errors import UnknownNameError
+from .scattering import Scattering, rgb, sheet_exponent
+
+Floats = NDArray[np.float64]
+
+MAX_LAYERS = 64
+FAMILIES = ("ballistic+moffat", "gaussian+moffat", "2moffat", "gaussian")
+PROJECTIONS = ("equal_area", "direction_cosines", "two_stage", "pixel")
+HAZE_ANGLE_RAD = np.radians(2.5)  # ASTM D1003: light beyond 2.5 degrees is haze
+
+
+def check_layers(layers: int, minimum: int = 1) -> int:
+    """A layer count as int; ValueError ``layers must be 1..64, got 0`` when out of range or not whole."""
+    if isinstance(layers, bool) or int(layers) != layers or not minimum <= layers <= MAX_LAYERS:
+        raise ValueError(f"layers must be {minimum}..{MAX_LAYERS}, got {layers}")
+    return int(layers)
+
+
+@dataclass(frozen=True)
+class FilmGeometry:
+    """How angles at the film map to the plane in which the light is convolved (film_model: 1.3).
+
+    Parameters
+    ----------
+    projection : "equal_area" (radius 2 sin(theta/2)), "direction_cosines" (sin theta), "two_stage" (rough face in
+        direction cosines, then bulk in equal area) or "pixel" (tan theta, for comparison only)
+    oblique_ballistic : the unscattered part falls with obliquity, exp(-N tau / cos theta'), sin theta' = sin theta / n
+    refractive_index : of the film, 1..3
+    film_distance_m : camera to film, >= 0
+    target_distance_m : camera to the scene that the parameters hold for, > film_distance_m
+    """
+
+    projection: str = "equal_area"
+    oblique_ballistic: bool = False
+    refractive_index: float = 1.5
+    film_distance_m: float = 0.0
+    target_distance_m: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.projection not in PROJECTIONS:
+            raise UnknownNameError("projection", str(self.projection), PROJECTIONS)
+        if not 1.0 <= self.refractive_index <= 3.0:
+            raise ValueError(f"refractive_index must be 1..3, got {self.refractive_index}")
+        if not 0.0 <= self.film_distance_m < self.target_distance_m:
+            raise ValueError(
+                "film_distance_m must be >= 0 and below target_distance_m, "
+                f"got {self.film_distance_m} and {self.target_distance_m}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class FilmModel:
+    """A film indexed by its number of layers.
+
+    Parameters
+    ----------
+    name : of the film
+    family : one of :data:`FAMILIES`; ``ballistic`` families have no rough face (sigma = 0)
+    sigma_rad : (3,) Gaussian of the rough faces, rad per sqrt(sheet), >= 0
+    components : scattering events inside a sheet
+    c1, c2 : (3,) transmittance law 1/T_N = 1 + c1 N + c2 N^2, >= 0
+    veil_table : layers -> (3,) veil in units of the linear value of white. Between entries the veil is linear in N,
+        with 0 at N = 0; beyond the last entry it stays at that entry.
+    geometry : :class:`FilmGeometry`
+    provenance : where the numbers come from: at least ``kind`` and ``text``
+    parameter_names : of the fitted parameters, in the order of ``covariance``
+    covariance : (P, P) of the natural logarithms of the fitted parameters, from the fit's Jacobian, or None
+    jackknife_spread : (P,) standard deviation of the log parameters when shot types are left out, or None
+    calibration_camera : fields of the camera that the film was measured with (or, in a preset, imitates), or None
+    fit_quality : one entry a shot: file, role, residual figures
+
+    Notes
+    -----
+    The number of parameters is per sheet; every N follows from them. ``otf`` is normalised to the stack's transmitted
+    light (1 at q = 0): absolute throughput lives in ``transmittance``.
+
+    References
+    ----------
+    Wells 1969; Henyey & Greenstein 1941; Moffat 1969; ASTM D1003
+    """
+
+    name: str
+    family: str
+    sigma_rad: Floats
+    components: tuple[Scattering, ...]
+    c1: Floats
+    c2: Floats
+    veil_table: Mapping[int, Floats] = field(default_factory=dict)
+    geometry: FilmGeometry = field(default_factory=FilmGeometry)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    parameter_names: tuple[str, ...] = ()
+    covariance: Floats | None = None
+    jackknife_spread: Floats | None = None
+    calibration_camera: Mapping[str, Any] | None = None
+    fit_quality: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        if self.family not in FAMILIES:
+            raise UnknownNameError("family", str(self.family), FAMILIES)
+        put("sigma_rad", rgb("sigma_rad", self.sigma_rad))
+        put("components", tuple(self.components))
+        put("c1", rgb("c1", self.c1))
+        put("c2", rgb("c2", self.c2))
+        put("veil_table", {check_layers(n): rgb("veil", self.veil_table[n]) for n in sorted(self.veil_table)})
+        put("parameter_names", tuple(self.parameter_names))
+        put("fit_quality", tuple(dict(row) for row in self.fit_quality))
+        has_face = bool((self.sigma_rad > 0).any())
+        wanted = {
+            "ballistic+moffat": (False, 1),
+            "gaussian+moffat": (True, 1),
+            "2moffat": (False, 2),
+            "gaussian": (True, 0),
+        }
+        face, count = wanted[self.family]
+        if has_face != face or len(self.components) != count:
+            raise ValueError(
+                f"family {self.family!r} needs sigma {'> 0' if face else '= 0'} and {count} components, "
+                f"got sigma {self.sigma_rad.tolist()} rad and {len(self.components)} components"
+            )
+        p = len(self.parameter_names)
+        for label, value, shape in (
+            ("covariance", self.covariance, (p, p)),
+            ("jackknife_spread", self.jackknife_spread, (p,)),
+        ):
+            if value is not None:
+                array = np.array(value, dtype=float)
+                if array.shape != shape:
+                    raise ValueError(f"{label} must have shape {shape} as parameter_names, got {array.shape}")
+                put(label, array)
+
+    # -- transfer functions ---------------------------------------------------------------------------------------
+    def exponent(self, q_cpr: ArrayLike) -> Floats:
+        """mu(q) of one sheet, ``q.shape + (3,)``."""
+        return sheet_exponent(q_cpr, self.sigma_rad, self.components)
+
+    def otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
+        """OTF_N(q) = exp(-N mu(q)), ``q.shape + (3,)``; real, 1 at q = 0; layers 0..64 (0: no film, all 1)."""
+        return np.exp(-check_layers(layers, 0) * self.exponent(q_cpr))
+
+    def mtf(self, q_cpr: ArrayLike, layers: int) -> Floats:
+        """MTF = |OTF|: (Q,) cycles/rad -> (Q, 3), 1 at q = 0; layers 0..64 (0: no film, all 1)."""
+        return np.abs(self.otf(q_cpr, layers))
+
+    def surface_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
+        """The rough faces' Gaussian factor of the OTF alone, ``q.shape + (3,)``."""
+        return np.exp(-check_layers(layers, 0) * sheet_exponent(q_cpr, self.sigma_rad, ()))
+
+    def bulk_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
+        """The scattering events' factor of the OTF alone, ``q.shape + (3,)``: surface_otf x bulk_otf = otf."""
+        return np.exp(-check_layers(layers, 0) * sheet_exponent(q_cpr, np.zeros(3), self.components))
+
+    def bulk_tau(self) -> Floats:
+        """(3,) mean number of scattering events a sheet, sum of tau_k."""
+        return np.sum([c.tau for c in self.components], axis=0) if self.components else np.zeros(3)
+
+    def ballistic_tau(self) -> Floats:
+        """(3,) exponent of the unscattered part a sheet: sum of tau_k where sigma = 0, infinite where it is not."""
+        return np.where(self.sigma_rad > 0, np.inf, self.bulk_tau())
+
+    def ballistic_fraction(self, layers: int) -> Floats:
+        """b_N = exp(-N sum tau_k) where sigma = 0, else 0: (3,) share of the transmitted light left unscattered."""
+        if check_layers(layers, 0) == 0:
+            return np.ones(3)
+        return np.exp(-layers * self.ballistic_tau())
+
+    def scattered_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
+        """OTF_N - b_N, ``q.shape + (3,)``: the transfer function of the scattered light; 0 at high q."""
+        return self.otf(q_cpr, layers) - self.ballistic_fraction(layers)
+
+    # -- energy and levels ----------------------------------------------------------------------------------------
+    def encircled_energy(self, theta_rad: ArrayLike, layers: int) -> Floats:
+        """Share of the transmitted light that leaves within theta of its direction: (T,) rad -> (T, 3).
+
+        EE(theta) = b_N + 2 pi theta * integral (OTF_N(q) - b_N) J1(2 pi theta q) dq
+
+        It is a share of all light that the stack transmits forward (times T_N: share of the incident light), starts
+        at b_N and tends to 1. It is not normalised to any field of view: divide by its value at a chosen angle for
+        that. The law is planar in theta, as in every small-angle theory; layers 0..64.
+        """
+        theta = np.asarray(theta_rad, dtype=float)
+        if not np.isfinite(theta).all() or (theta < 0).any():
+            raise ValueError("theta_rad must be finite and >= 0")
+        ballistic = self.ballistic_fraction(layers)
+        scattered = self.scattered_otf(hankel.FREQUENCIES_CPR, layers)
+        halo = [hankel.encircled(scattered[:, c])(theta) for c in range(3)]
+        return np.minimum(ballistic + np.stack(halo, axis=-1), 1.0)
+
+    def psf(self, theta_rad: ArrayLike, layers: int) -> Floats:
+        """Radial point spread of the scattered light, per steradian: (T,) rad -> (T, 3).
+
+        Integrates to 1 - b_N; the unscattered part is a delta function and is left out. Layers 1..64.
+        """
+        theta = np.asarray(theta_rad, dtype=float)
+        scattered = self.scattered_otf(hankel.FREQUENCIES_CPR, check_layers(layers))
+        return np.stack([hankel.point_spread(scattered[:, c])(theta) for c in range(3)], axis=-1)
+
+    def transmittance(self, layers: int) -> Floats:
+        """T_N = 1 / (1 + c1 N + c2 N^2), (3,) in linear light; 1 at layers 0."""
+        n = check_layers(layers, 0)
+        return 1.0 / (1.0 + self.c1 * n + self.c2 * n * n)
+
+    def veil(self, layers: int) -> Floats:
+        """v_N, (3,) in units of linear white: linear in N between the table's entries, then constant; 0 at layers 0."""
+        n = check_layers(layers, 0)
+        if not self.veil_table:
+            return np.zeros(3)
+        known = [0, *self.veil_table]
+        levels = np.vstack([np.zeros(3), *self.veil_table.values()])
+        return np.array([np.interp(n, known, levels[:, c]) for c in range(3)])
+
+    def haze(self, layers: int) -> Floats:
+        """Share of the transmitted light scattered beyond 2.5 degrees (ASTM D1003), (3,). High haze is not privacy."""
+        return 1.0 - self.encircled_energy(HAZE_ANGLE_RAD, layers)
+
+    def scaled_to_scene(self, distance_m: float) -> FilmModel:
+        """The same film before a scene at another distance: the shower-curtain effect.
+
+        The blur angle at the camera is theta (1 - d/Z), d camera to film, Z camera to scene (Dror et al. 1998);
+        sigma and s are rescaled from the calibration's Z to ``distance_m``.
+        """
+        d, z = self.geometry.film_distance_m, self.geometry.target_distance_m
+        if not distance_m > d:
+            raise ValueError(f"distance_m must be above film_distance_m {d}, got {distance_m}")
+        factor = (1.0 - d / distance_m) / (1.0 - d / z)
+        return replace(
+            self,
+            sigma_rad=self.sigma_rad * factor,
+            components=tuple(Scattering(c.kind, c.tau, c.s_rad * factor, c.beta) for c in self.components),
+            geometry=replace(self.geometry, target_distance_m=float(distance_m)),
+        )
+
+    # -- identity and files ---------------------------------------------------------------------------------------
+    def checksum(self) -> str:
+        """SHA-256 (64 hexadecimal digits) of the physical parameters: equal for the same film in any file."""
+        physics = {
+            "family": self.family,
+            "sigma_rad": _bits(self.sigma_rad),
+            "components": [[c.kind, _bits(c.tau), _bits(c.s_rad), _bits(c.beta)] for c in self.components],
+            "c1": _bits(self.c1),
+            "c2": _bits(self.c2),
+            "veil": {str(n): _bits(v) for n, v in self.veil_table.items()},
+            "geometry": {
+                key: value if isinstance(value, (str, bool)) else float(value).hex()
+                for key, value in vars(self.geometry).items()
+            },
+        }
+        return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the film file (HDF5, :mod:`lps_sim.film_file`): whole or not at all."""
+        from .film_file import save_film
+
+        save_film(self, path)
+
+    @staticmethod
+    def load(name_or_path: str | os.PathLike[str]) -> FilmModel:
+        """A film file, or a preset by its name.
+
+        Raises
+        ------
+        ValueError
+            no such file, not a film file, or written by a newer schema
+        lps_sim.errors.UnknownNameError
+            neither a file nor a preset; the nearest preset is suggested
+        """
+        from .film_file import load_film
+
+        return load_film(name_or_path)
+
+    @staticmethod
+    def presets() -> list[str]:
+        """Names of the films that ship with the package, sorted."""
+        from .film_file import preset_names
+
+        return preset_names()
+
+
+def _bits(array: Floats) -> list[str]:
+    """Every float with all its bits, so that a checksum does not depend on printing."""
+    return [float(value).hex() for value in array]
