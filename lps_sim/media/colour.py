@@ -1,0 +1,130 @@
+"""YUV and RGB: which matrix and range a frame has, and the conversion both ways with swscale told so explicitly.
+
+swscale's own default for 4:2:0 to RGB repeats chroma and truncates: 1-3 code values too dark, measured against the
+standard's formula. The flags used here meet the formula to rounding (half a code value; see
+tests/lps_sim/test_media.py). Left to itself swscale also takes every untagged frame for BT.601.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+
+class MediaError(ValueError):
+    """A file that is there but cannot be used: not a video, damaged, truncated, or in an unsupported form."""
+
+
+# ITU-T H.273 code points as FFmpeg stores them.
+MATRICES = {
+    0: "rgb",
+    1: "bt709",
+    4: "fcc",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+}
+TRANSFERS = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    8: "linear",
+    13: "srgb",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "pq",
+    18: "hlg",
+}
+HDR_TRANSFERS = ("pq", "hlg")
+LIMITED, FULL = 1, 2
+RANGES = {LIMITED: "limited", FULL: "full"}
+
+# swscale's coefficient tables; BT.470BG and SMPTE 170M are both BT.601.
+_SWS_MATRIX = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7, "bt2020nc": 9, "rgb": 1}
+_ACCURATE = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+_HD_WIDTH, _HD_HEIGHT = 1280, 577
+
+
+def is_rgb(pixel_format: str) -> bool:
+    """Whether a pixel format stores red, green and blue (or a palette of them) and so needs no matrix."""
+    return pixel_format.startswith(("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr"))
+
+
+def matrix_name(tag: int, pixel_format: str, width: int, height: int) -> str:
+    """The YUV matrix of a frame: its tag, or where it has none the guess that players make by size.
+
+    The guess: BT.709 from 1280 pixels wide or 577 lines high, BT.601 (``smpte170m``) below.
+    """
+    if is_rgb(pixel_format):
+        return "rgb"
+    if tag in MATRICES and MATRICES[tag] != "rgb":
+        return MATRICES[tag]
+    return "bt709" if width >= _HD_WIDTH or height >= _HD_HEIGHT else "smpte170m"
+
+
+def range_tag(tag: int, pixel_format: str) -> int:
+    """``LIMITED`` (16..235) or ``FULL`` (0..255): the tag; without one, full for RGB and yuvj formats, else limited."""
+    if is_rgb(pixel_format) or pixel_format.startswith("yuvj"):
+        return FULL
+    return tag if tag in RANGES else LIMITED
+
+
+class ToRgb:
+    """Converts decoded frames of one stream to 8-bit RGB; holds swscale's context between frames."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._reformatter = VideoReformatter()
+        self._threads = threads
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """av.VideoFrame -> (H, W, 3) uint8, still in the stored orientation.
+
+        Raises MediaError for a matrix that swscale does not have (YCgCo, constant-luminance BT.2020).
+        """
+        pixel_format = frame.format.name
+        matrix = matrix_name(int(frame.colorspace), pixel_format, frame.width, frame.height)
+        if matrix not in _SWS_MATRIX:
+            raise MediaError(f"colour matrix {matrix} is not supported (known: {', '.join(sorted(_SWS_MATRIX))})")
+        rgb = self._reformatter.reformat(
+            frame,
+            format="rgb24",
+            src_colorspace=_SWS_MATRIX[matrix],
+            dst_colorspace=_SWS_MATRIX[matrix],
+            src_color_range=range_tag(int(frame.color_range), pixel_format),
+            dst_color_range=FULL,
+            interpolation=_ACCURATE,
+            threads=self._threads,
+        )
+        array: np.ndarray = rgb.to_ndarray()
+        return array
+
+
+class FromRgb:
+    """Converts 8-bit RGB to an encoder's pixel format: given matrix, limited range (full for the yuvj formats)."""
+
+    def __init__(self, pixel_format: str, matrix: str = "bt709") -> None:
+        self._reformatter = VideoReformatter()
+        self._pixel_format = pixel_format
+        self._matrix = _SWS_MATRIX[matrix]
+        self._range = range_tag(0, pixel_format)
+
+    def __call__(self, rgb: np.ndarray) -> Any:
+        """(H, W, 3) uint8, C-contiguous -> av.VideoFrame."""
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        return self._reformatter.reformat(
+            frame,
+            format=self._pixel_format,
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            src_color_range=FULL,
+            dst_color_range=self._range,
+            interpolation=_ACCURATE,
+            threads=1,
+        )

@@ -1,0 +1,327 @@
+"""Video in: any codec FFmpeg reads, as upright 8-bit RGB frames, one at a time; damage is an error."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from .colour import HDR_TRANSFERS, RANGES, TRANSFERS, MediaError, ToRgb, matrix_name, range_tag
+
+# FFmpeg renders text as a terminal and follows playlists to other files; neither is a video file.
+_NOT_VIDEO_FORMATS = {"tty", "hls", "concat", "dash", "image2"}
+# Container families whose header counts every stored frame and that have no edit list to leave some out.
+_COUNTED_FORMATS = {"avi"}
+# How many packets at the start tell a variable frame rate when the file is not read to its end.
+_RATE_PACKETS = 120
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds.
+
+    ``width`` and ``height`` are those of the upright picture; ``frames`` is the header's number (0 where it has none)
+    or, after ``probe(count=True)``, the number that were decoded; ``rotation_deg`` is the clockwise turn that was
+    applied to make it upright (0, 90, 180, 270); ``color_matrix`` and ``color_range`` are what the conversion uses,
+    and ``color_tagged`` tells whether the matrix stands in the file or was guessed by size; ``transfer`` is the
+    tagged transfer curve or ``unknown``; ``pixel_aspect`` is 1 unless the pixels are not square (frames are not
+    stretched).
+    """
+
+    path: Path
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+    codec: str
+    pixel_format: str
+    color_range: str
+    color_matrix: str
+    rotation_deg: int
+    variable_rate: bool
+    duration_s: float
+    container: str = ""
+    transfer: str = "unknown"
+    color_tagged: bool = False
+    pixel_aspect: Fraction = Fraction(1)
+
+    @property
+    def hdr(self) -> bool:
+        """Whether the code values follow an HDR curve (PQ, HLG). They are decoded as they are, without tone mapping."""
+        return self.transfer in HDR_TRANSFERS
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready fields."""
+        fields = asdict(self)
+        return {**fields, "path": str(self.path), "fps": str(self.fps), "pixel_aspect": str(self.pixel_aspect)}
+
+
+def probe(path: str | os.PathLike[str], count: bool = False) -> VideoInfo:
+    """What a video file holds, from its header and first frame.
+
+    Parameters
+    ----------
+    path
+        Video file.
+    count
+        Decode every frame: ``frames`` is then exact, ``variable_rate`` is judged over the whole file, and damage
+        anywhere is found.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    MediaError
+        Not a video (a text file, audio only, empty), or damaged.
+    """
+    path = _existing(path)
+    with _open(path) as (container, stream):
+        first, times, frames = None, _Times(stream.time_base), 0
+        for frame in _decoded(container, stream, path, times):
+            first = first if first is not None else frame
+            frames += 1
+            if not count:
+                break
+        if first is None:
+            raise MediaError(f"{path}: no video frame could be decoded")
+        info = _describe(path, container, stream, first, frames if count else int(stream.frames))
+    if not count:
+        times = _header_times(path)
+    variable = times.variable(info.fps)
+    return replace(info, variable_rate=variable)
+
+
+def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str = "AUTO") -> Iterator[np.ndarray]:
+    """The frames of a video one by one, upright, as (H, W, 3) uint8 RGB code values; memory stays at a few frames.
+
+    Parameters
+    ----------
+    path
+        Video file.
+    threads
+        Decoder threads; 0 takes every core. The default of 1 suits worker processes.
+    thread_type
+        ``AUTO``, ``FRAME`` (fastest, one frame of delay a thread), ``SLICE`` or ``NONE``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file (raised here, before the first frame is asked for).
+    MediaError
+        Not a video, damaged or truncated: raised where the damage is met, or at the end if frames are missing.
+    """
+    path = _existing(path)
+    if threads < 0:
+        raise ValueError(f"threads must be 0 (all cores) or more, got {threads}")
+    if thread_type not in ("AUTO", "FRAME", "SLICE", "NONE"):
+        raise ValueError(f"thread_type must be AUTO, FRAME, SLICE or NONE, got {thread_type!r}")
+    return _frames(path, threads, thread_type, None)
+
+
+def read_video(path: str | os.PathLike[str], threads: int = 1) -> tuple[np.ndarray, VideoInfo]:
+    """A whole (short) video: frames (T, H, W, 3) uint8 RGB and its description with the counted number of frames."""
+    frames = np.stack(list(iter_frames(path, threads)))
+    info = probe(path)
+    return frames, replace(info, frames=len(frames))
+
+
+def read_frames(path: str | os.PathLike[str], indices: Iterable[int], threads: int = 1) -> np.ndarray:
+    """Chosen frames of a video, (K, H, W, 3) uint8 RGB, in the order asked for; repeats are allowed.
+
+    Decodes from the start to the last index asked for and converts only those frames, so every index is exact
+    whatever the key frames. Raises IndexError for an index that the video does not have.
+    """
+    wanted = [int(index) for index in indices]
+    path = _existing(path)
+    if not wanted or min(wanted) < 0:
+        raise IndexError(f"indices must be a non-empty list of numbers >= 0, got {wanted}")
+    found = dict(zip(sorted(set(wanted)), _frames(path, threads, "AUTO", set(wanted))))
+    missing = [index for index in wanted if index not in found]
+    if missing:
+        raise IndexError(f"{path}: no frame {missing[0]}")
+    return np.stack([found[index] for index in wanted])
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    if not path.is_file():
+        raise MediaError(f"{path}: not a file")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: not a video: the file is empty")
+    return path
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and its video stream."""
+    try:
+        container = av.open(str(path), options={"protocol_whitelist": "file"})
+    except av.error.FFmpegError as error:
+        raise MediaError(f"{path}: not a video: {error.strerror}") from error
+    with container:
+        names = set(container.format.name.split(","))
+        if names & _NOT_VIDEO_FORMATS:
+            raise MediaError(f"{path}: not a video: a text file or playlist")
+        if container.format.name.endswith("_pipe"):
+            raise MediaError(f"{path}: not a video: a still image")
+        attached = av.stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & attached]
+        if not streams:
+            audio = "only sound" if container.streams.audio else "no picture"
+            raise MediaError(f"{path}: not a video: it holds {audio}")
+        yield container, streams[0]
+
+
+class _Times:
+    """Presentation times of packets, enough to tell whether the frame rate is constant."""
+
+    def __init__(self, time_base: Fraction | None) -> None:
+        self.ticks: list[int] = []
+        self.tick_s = time_base or Fraction(1)
+
+    def add(self, packet: Any) -> None:
+        tick = packet.pts if packet.pts is not None else packet.dts
+        if tick is not None:
+            self.ticks.append(tick)
+
+    def variable(self, fps: Fraction) -> bool:
+        """Whether steps differ by more than what rounding to ticks (one either way) and a tenth of a frame explain."""
+        steps = np.diff(np.unique(self.ticks))
+        if len(steps) < 2:
+            return False
+        allowed = 2.0 + 0.1 / float(self.tick_s * fps)
+        return bool(steps.max() - steps.min() > allowed)
+
+
+def _header_times(path: Path) -> _Times:
+    """Times of the first packets, read without decoding."""
+    with _open(path) as (container, stream):
+        times = _Times(stream.time_base)
+        try:
+            for packet in itertools.islice(container.demux(stream), _RATE_PACKETS):
+                times.add(packet)
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{path}: damaged: {error.strerror}") from error
+    # Packets come in decoding order: the last ones may lack the neighbours that are displayed between them.
+    times.ticks = sorted(times.ticks)[: max(len(times.ticks) - 16, 2)]
+    return times
+
+
+def _decoded(container: Any, stream: Any, path: Path, times: _Times | None = None) -> Iterator[Any]:
+    """Every frame of the stream in display order; MediaError where FFmpeg reports or conceals damage."""
+    packets = frames = 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                packets += 1
+                if packet.is_corrupt:
+                    raise MediaError(f"{path}: truncated: packet {packets - 1} is not complete")
+                if times is not None:
+                    times.add(packet)
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise MediaError(f"{path}: damaged: frame {frames} could not be decoded without errors")
+                frames += 1
+                yield frame
+    except av.error.FFmpegError as error:
+        raise MediaError(f"{path}: damaged after frame {frames - 1}: {error.strerror}") from error
+    if frames == 0:
+        raise MediaError(f"{path}: no video frame could be decoded")
+    if container.format.name in _COUNTED_FORMATS and packets < stream.frames:
+        raise MediaError(f"{path}: truncated: the header counts {stream.frames} frames, the file holds {packets}")
+
+
+def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None) -> Iterator[np.ndarray]:
+    """Upright RGB frames; with ``only``, those indices alone, stopping after the last."""
+    last = max(only) if only else None
+    with _open(path) as (container, stream):
+        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_type = thread_type
+        to_rgb = ToRgb(threads)
+        shape: tuple[int, ...] | None = None
+        for index, frame in enumerate(_decoded(container, stream, path)):
+            if only is None or index in only:
+                rgb = _upright(to_rgb(frame), _orientation(frame, path))
+                if shape is not None and rgb.shape != shape:
+                    raise MediaError(f"{path}: frame {index} changes size from {shape[1::-1]} to {rgb.shape[1::-1]}")
+                shape = rgb.shape
+                yield rgb
+            if index == last:
+                return
+
+
+def _describe(path: Path, container: Any, stream: Any, frame: Any, frames: int) -> VideoInfo:
+    swap, _, _ = orientation = _orientation(frame, path)
+    width, height = (frame.height, frame.width) if swap else (frame.width, frame.height)
+    pixel_format = frame.format.name
+    fps = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(0)
+    if stream.duration is not None and stream.time_base is not None:
+        duration_s = float(stream.duration * stream.time_base)
+    elif container.duration is not None:
+        duration_s = container.duration / av.time_base
+    else:
+        duration_s = float(frames / fps) if fps else 0.0
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        frames=frames,
+        fps=Fraction(fps),
+        codec=stream.codec_context.codec.canonical_name,
+        pixel_format=pixel_format,
+        color_range=RANGES[range_tag(int(frame.color_range), pixel_format)],
+        color_matrix=matrix_name(int(frame.colorspace), pixel_format, frame.width, frame.height),
+        rotation_deg=_ROTATIONS.get(orientation, 0),
+        variable_rate=False,
+        duration_s=duration_s,
+        container=container.format.name,
+        transfer=TRANSFERS.get(int(frame.color_trc), "unknown"),
+        color_tagged=matrix_name(int(frame.colorspace), pixel_format, 1, 1)
+        == matrix_name(int(frame.colorspace), pixel_format, 4096, 4096),
+        pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
+    )
+
+
+# (transpose, flip x, flip y), applied in this order -> clockwise degrees; the mirrored ones are not rotations.
+_ROTATIONS = {
+    (False, False, False): 0,
+    (True, True, False): 90,
+    (False, True, True): 180,
+    (True, False, True): 270,
+}
+
+
+def _orientation(frame: Any, path: Path) -> tuple[bool, bool, bool]:
+    """What makes a stored frame upright, from its display matrix: (transpose, flip x, flip y).
+
+    The matrix (ISO/IEC 14496-12, tkhd) sends a stored pixel (x, y) to (a x + c y, b x + d y), 16.16 fixed point.
+    """
+    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5] / 65536.0
+    if abs(b) < 1e-3 and abs(c) < 1e-3 and a != 0 and d != 0:
+        return False, bool(a < 0), bool(d < 0)
+    if abs(a) < 1e-3 and abs(d) < 1e-3 and b != 0 and c != 0:
+        return True, bool(c < 0), bool(b < 0)
+    raise MediaError(f"{path}: the display matrix turns by an angle that is not a multiple of 90 degrees")
+
+
+def _upright(rgb: np.ndarray, orientation: tuple[bool, bool, bool]) -> np.ndarray:
+    transpose, flip_x, flip_y = orientation
+    if not (transpose or flip_x or flip_y):
+        return rgb
+    turned = rgb.transpose(1, 0, 2) if transpose else rgb
+    turned = turned[:, ::-1] if flip_x else turned
+    return np.ascontiguousarray(turned[::-1] if flip_y else turned)
