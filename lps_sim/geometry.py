@@ -1,0 +1,147 @@
+"""Image plane <-> angle space: where a film's blur is the same for every direction.
+
+A direction at the angle theta from the optical axis lands at the radius ``tan(theta)`` on the image plane (in focal
+lengths) and at one of these radii in angle space:
+
+===================  =======================  ==============================  ==========================
+projection           radius                   what is shift-invariant there   weights w_in, w_out
+===================  =======================  ==============================  ==========================
+``equal_area``       2 sin(theta / 2)         bulk scattering                 sqrt(cos), 1 / sqrt(cos)
+``direction_cosines``  sin(theta)             a rough face                    1, 1 (the area element has the cosine)
+``pixel``            tan(theta)               nothing; kept for comparison    1, 1
+===================  =======================  ==============================  ==========================
+
+The weights make the film reciprocal: a scattering kernel p per steradian is a transmission distribution function
+``f = p / sqrt(cos(theta_in) cos(theta_out))``, and the radiance behind the film is
+``L_out = integral f L_in cos(theta_in) dOmega``. Derived in docs, tested in tests/lps_sim/test_operator.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .errors import UnknownNameError
+
+PROJECTIONS = ("equal_area", "direction_cosines", "pixel")
+
+
+def plane_to_angle(radius: Any, projection: str) -> Any:
+    """Angle-space radius of an image-plane radius.
+
+    Parameters: radius = tan(theta) >= 0 (any shape, focal lengths); projection, one of :data:`PROJECTIONS`.
+    Returns the same shape, radians near the axis.
+    """
+    _check(projection)
+    if projection == "pixel":
+        return np.asarray(radius, dtype=np.float64)
+    theta = np.arctan(radius)
+    return 2 * np.sin(theta / 2) if projection == "equal_area" else np.sin(theta)
+
+
+def angle_to_plane(radius: Any, projection: str) -> Any:
+    """Image-plane radius tan(theta) of an angle-space radius; inf at and beyond 90 degrees. Inverse of
+    :func:`plane_to_angle`."""
+    _check(projection)
+    radius = np.asarray(radius, dtype=np.float64)
+    if projection == "pixel":
+        return radius
+    limit = math.sqrt(2) if projection == "equal_area" else 1.0
+    inside = np.minimum(radius, limit)
+    theta = 2 * np.arcsin(inside / 2) if projection == "equal_area" else np.arcsin(inside)
+    return np.where(radius < limit, np.tan(theta), np.inf)
+
+
+def radial_scale(radius: float, projection: str) -> float:
+    """d(angle-space radius) / d(tan theta) at an image-plane radius: 1 on the axis, less outwards."""
+    _check(projection)
+    cosine = 1 / math.hypot(1.0, radius)
+    if projection == "equal_area":
+        return math.cos(math.atan(radius) / 2) * cosine**2
+    return cosine**3 if projection == "direction_cosines" else 1.0
+
+
+def input_weight(cos_theta: np.ndarray, projection: str) -> np.ndarray:
+    """w_in of the table above; the output weight w_out is its reciprocal."""
+    _check(projection)
+    return np.sqrt(cos_theta) if projection == "equal_area" else np.ones_like(cos_theta)
+
+
+def pixel_offsets(count: int, focal_px: float) -> np.ndarray:
+    """Image-plane coordinates of ``count`` pixel centres, in focal lengths, 0 in the middle of the frame: (count,)."""
+    return (np.arange(count) - (count - 1) / 2) / focal_px
+
+
+def cos_theta(tan_x: np.ndarray, tan_y: np.ndarray) -> np.ndarray:
+    """Cosine of the field angle on a grid of image-plane coordinates: (X,), (Y,) -> (Y, X)."""
+    return 1 / np.sqrt(1 + tan_x[None, :] ** 2 + tan_y[:, None] ** 2)
+
+
+def refracted_cosine(cos_theta_air: np.ndarray, refractive_index: float) -> np.ndarray:
+    """Cosine inside a sheet of index n by Snell's law, ``sin(theta') = sin(theta) / n``."""
+    return np.sqrt(1 - (1 - cos_theta_air**2) / refractive_index**2)
+
+
+class WarpGrid:
+    """A rectangular grid in angle space that covers a frame, and the maps between the two.
+
+    Parameters: height, width of the frame in px; focal lengths along x and y in px (they differ for a squashed
+    picture); projection; pitch_rad of the grid; margin_rad added on every side.
+
+    Attributes: rows, columns; from_frame (2, rows, columns): the frame's (y, x) index at every grid node;
+    to_frame (2, height, width): the grid's (y, x) index at every pixel; frame indices may lie outside the frame, and
+    are not finite for directions beyond 90 degrees.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        focal_xy_px: tuple[float, float],
+        projection: str,
+        pitch_rad: float,
+        margin_rad: float = 0.0,
+    ) -> None:
+        if not pitch_rad > 0:
+            raise ValueError(f"pitch_rad must be > 0, got {pitch_rad}")
+        self.pitch_rad = pitch_rad
+        focal_x, focal_y = focal_xy_px
+        # The frame's outline, pixel edges included, reaches farthest at the middle of its sides.
+        half_x = float(plane_to_angle(width / 2 / focal_x, projection)) + margin_rad
+        half_y = float(plane_to_angle(height / 2 / focal_y, projection)) + margin_rad
+        self.columns = max(1, math.ceil(2 * half_x / pitch_rad - 1e-9))
+        self.rows = max(1, math.ceil(2 * half_y / pitch_rad - 1e-9))
+
+        u = (np.arange(self.columns) - (self.columns - 1) / 2) * pitch_rad
+        v = (np.arange(self.rows) - (self.rows - 1) / 2) * pitch_rad
+        radius = np.hypot(u[None, :], v[:, None])
+        stretch = _ratio(angle_to_plane(radius, projection), radius)
+        self.from_frame = np.stack(
+            [
+                v[:, None] * stretch * focal_y + (height - 1) / 2,
+                u[None, :] * stretch * focal_x + (width - 1) / 2,
+            ]
+        )
+
+        tan_x, tan_y = pixel_offsets(width, focal_x), pixel_offsets(height, focal_y)
+        radius = np.hypot(tan_x[None, :], tan_y[:, None])
+        shrink = _ratio(plane_to_angle(radius, projection), radius)
+        self.to_frame = np.stack(
+            [
+                tan_y[:, None] * shrink / pitch_rad + (self.rows - 1) / 2,
+                tan_x[None, :] * shrink / pitch_rad + (self.columns - 1) / 2,
+            ]
+        )
+
+
+def _ratio(numerator: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """numerator / radius with the limit 1 on the axis."""
+    on_axis = radius < 1e-12
+    return np.where(on_axis, 1.0, numerator / np.where(on_axis, 1.0, radius))
+
+
+def _check(projection: str) -> None:
+    if projection not in PROJECTIONS:
+        raise UnknownNameError("projection", projection, PROJECTIONS)
