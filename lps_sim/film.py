@@ -25,7 +25,14 @@ from .scattering import Scattering, rgb, sheet_exponent
 Floats = NDArray[np.float64]
 
 MAX_LAYERS = 64
-FAMILIES = ("ballistic+moffat", "gaussian+moffat", "2moffat", "gaussian")
+# family -> (has a rough face, number of scattering components)
+_SHAPE_OF_FAMILY = {
+    "ballistic+moffat": (False, 1),
+    "gaussian+moffat": (True, 1),
+    "2moffat": (False, 2),
+    "gaussian": (True, 0),
+}
+FAMILIES = tuple(_SHAPE_OF_FAMILY)
 PROJECTIONS = ("equal_area", "direction_cosines", "two_stage", "pixel")
 HAZE_ANGLE_RAD = np.radians(2.5)  # ASTM D1003: light beyond 2.5 degrees is haze
 
@@ -129,13 +136,7 @@ class FilmModel:
         put("parameter_names", tuple(self.parameter_names))
         put("fit_quality", tuple(dict(row) for row in self.fit_quality))
         has_face = bool((self.sigma_rad > 0).any())
-        wanted = {
-            "ballistic+moffat": (False, 1),
-            "gaussian+moffat": (True, 1),
-            "2moffat": (False, 2),
-            "gaussian": (True, 0),
-        }
-        face, count = wanted[self.family]
+        face, count = _SHAPE_OF_FAMILY[self.family]
         if has_face != face or len(self.components) != count:
             raise ValueError(
                 f"family {self.family!r} needs sigma {'> 0' if face else '= 0'} and {count} components, "

@@ -67,10 +67,10 @@ def moffat(q_cpr: ArrayLike, s_rad: float, beta: float) -> Floats:
     safe = np.maximum(z, np.finfo(float).tiny)
     with np.errstate(over="ignore"):
         bessel = kve(nu, safe)
-    # K overflows only where z^nu < 1e-308, and there P is 1 to the last bit.
+    # K overflows only where z^nu < 1e-308, and there P is 1 to the last bit; it gives up beyond z = 1e9, where P is 0.
     finite = np.isfinite(bessel) & (z > 0)
     log_p = (1.0 - nu) * np.log(2.0) - gammaln(nu) + nu * np.log(safe) + np.log(np.where(finite, bessel, 1.0)) - safe
-    return np.where(finite, np.minimum(np.exp(np.where(finite, log_p, 0.0)), 1.0), 1.0)
+    return np.where(finite, np.minimum(np.exp(np.where(finite, log_p, 0.0)), 1.0), np.where(z < 1, 1.0, 0.0))
 
 
 KINDS = ("gaussian", "henyey_greenstein", "moffat")
