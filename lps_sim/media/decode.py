@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -15,14 +13,13 @@ from typing import Any
 import av
 import numpy as np
 
-from .colour import HDR_TRANSFERS, RANGES, TRANSFERS, MediaError, ToRgb, matrix_name, range_tag
+from .colour import HDR_TRANSFERS, MATRICES, RANGES, TRANSFERS, MediaError, ToRgb, is_rgb, matrix_name, range_tag
+from .demux import PacketTimes, decoded, existing, open_video
 
-# FFmpeg renders text as a terminal and follows playlists to other files; neither is a video file.
-_NOT_VIDEO_FORMATS = {"tty", "hls", "concat", "dash", "image2"}
-# Container families whose header counts every stored frame and that have no edit list to leave some out.
-_COUNTED_FORMATS = {"avi"}
-# How many packets at the start tell a variable frame rate when the file is not read to its end.
-_RATE_PACKETS = 120
+# How many packets at the start tell a variable frame rate when the file is not read to its end, and how many of
+# their times may still be incomplete (H.264 reorders at most 16 frames).
+_RATE_PACKETS, _REORDERED = 120, 16
+_THREAD_TYPES = ("FRAME", "NONE")
 
 
 @dataclass(frozen=True)
@@ -83,24 +80,20 @@ def probe(path: str | os.PathLike[str], count: bool = False) -> VideoInfo:
     MediaError
         Not a video (a text file, audio only, empty), or damaged.
     """
-    path = _existing(path)
-    with _open(path) as (container, stream):
-        first, times, frames = None, _Times(stream.time_base), 0
-        for frame in _decoded(container, stream, path, times):
-            first = first if first is not None else frame
-            frames += 1
-            if not count:
-                break
-        if first is None:
-            raise MediaError(f"{path}: no video frame could be decoded")
-        info = _describe(path, container, stream, first, frames if count else int(stream.frames))
-    if not count:
-        times = _header_times(path)
-    variable = times.variable(info.fps)
-    return replace(info, variable_rate=variable)
+    path = existing(path)
+    with open_video(path) as (container, stream):
+        times = PacketTimes(stream.time_base)
+        # Slice threads would hide decoder errors, so one thread judges.
+        stream.codec_context.thread_count = 1
+        frames = decoded(container, stream, path, times)
+        info = _describe(path, container, stream, next(frames))
+        if count:
+            info = replace(info, frames=1 + sum(1 for _ in frames))
+            return replace(info, variable_rate=times.variable(info.fps))
+    return replace(info, variable_rate=_first_times(path).variable(info.fps, _REORDERED))
 
 
-def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str = "AUTO") -> Iterator[np.ndarray]:
+def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str = "FRAME") -> Iterator[np.ndarray]:
     """The frames of a video one by one, upright, as (H, W, 3) uint8 RGB code values; memory stays at a few frames.
 
     Parameters
@@ -110,7 +103,8 @@ def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str
     threads
         Decoder threads; 0 takes every core. The default of 1 suits worker processes.
     thread_type
-        ``AUTO``, ``FRAME`` (fastest, one frame of delay a thread), ``SLICE`` or ``NONE``.
+        ``FRAME`` (a frame of delay a thread) or ``NONE``. Slice threads are not offered: with them the H.264 and VP9
+        decoders keep quiet about damage.
 
     Raises
     ------
@@ -119,11 +113,11 @@ def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str
     MediaError
         Not a video, damaged or truncated: raised where the damage is met, or at the end if frames are missing.
     """
-    path = _existing(path)
+    path = existing(path)
     if threads < 0:
         raise ValueError(f"threads must be 0 (all cores) or more, got {threads}")
-    if thread_type not in ("AUTO", "FRAME", "SLICE", "NONE"):
-        raise ValueError(f"thread_type must be AUTO, FRAME, SLICE or NONE, got {thread_type!r}")
+    if thread_type not in _THREAD_TYPES:
+        raise ValueError(f"thread_type must be one of {', '.join(_THREAD_TYPES)}, got {thread_type!r}")
     return _frames(path, threads, thread_type, None)
 
 
@@ -141,116 +135,38 @@ def read_frames(path: str | os.PathLike[str], indices: Iterable[int], threads: i
     whatever the key frames. Raises IndexError for an index that the video does not have.
     """
     wanted = [int(index) for index in indices]
-    path = _existing(path)
+    path = existing(path)
     if not wanted or min(wanted) < 0:
         raise IndexError(f"indices must be a non-empty list of numbers >= 0, got {wanted}")
-    found = dict(zip(sorted(set(wanted)), _frames(path, threads, "AUTO", set(wanted))))
+    found = dict(zip(sorted(set(wanted)), _frames(path, threads, "FRAME", set(wanted))))
     missing = [index for index in wanted if index not in found]
     if missing:
         raise IndexError(f"{path}: no frame {missing[0]}")
     return np.stack([found[index] for index in wanted])
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
-    if not path.is_file():
-        raise MediaError(f"{path}: not a file")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: not a video: the file is empty")
-    return path
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its video stream."""
-    try:
-        container = av.open(str(path), options={"protocol_whitelist": "file"})
-    except av.error.FFmpegError as error:
-        raise MediaError(f"{path}: not a video: {error.strerror}") from error
-    with container:
-        names = set(container.format.name.split(","))
-        if names & _NOT_VIDEO_FORMATS:
-            raise MediaError(f"{path}: not a video: a text file or playlist")
-        if container.format.name.endswith("_pipe"):
-            raise MediaError(f"{path}: not a video: a still image")
-        attached = av.stream.Disposition.attached_pic
-        streams = [stream for stream in container.streams.video if not stream.disposition & attached]
-        if not streams:
-            audio = "only sound" if container.streams.audio else "no picture"
-            raise MediaError(f"{path}: not a video: it holds {audio}")
-        yield container, streams[0]
-
-
-class _Times:
-    """Presentation times of packets, enough to tell whether the frame rate is constant."""
-
-    def __init__(self, time_base: Fraction | None) -> None:
-        self.ticks: list[int] = []
-        self.tick_s = time_base or Fraction(1)
-
-    def add(self, packet: Any) -> None:
-        tick = packet.pts if packet.pts is not None else packet.dts
-        if tick is not None:
-            self.ticks.append(tick)
-
-    def variable(self, fps: Fraction) -> bool:
-        """Whether steps differ by more than what rounding to ticks (one either way) and a tenth of a frame explain."""
-        steps = np.diff(np.unique(self.ticks))
-        if len(steps) < 2:
-            return False
-        allowed = 2.0 + 0.1 / float(self.tick_s * fps)
-        return bool(steps.max() - steps.min() > allowed)
-
-
-def _header_times(path: Path) -> _Times:
+def _first_times(path: Path) -> PacketTimes:
     """Times of the first packets, read without decoding."""
-    with _open(path) as (container, stream):
-        times = _Times(stream.time_base)
+    with open_video(path) as (container, stream):
+        times = PacketTimes(stream.time_base)
         try:
             for packet in itertools.islice(container.demux(stream), _RATE_PACKETS):
-                times.add(packet)
+                if packet.size:
+                    times.add(packet)
         except av.error.FFmpegError as error:
             raise MediaError(f"{path}: damaged: {error.strerror}") from error
-    # Packets come in decoding order: the last ones may lack the neighbours that are displayed between them.
-    times.ticks = sorted(times.ticks)[: max(len(times.ticks) - 16, 2)]
     return times
-
-
-def _decoded(container: Any, stream: Any, path: Path, times: _Times | None = None) -> Iterator[Any]:
-    """Every frame of the stream in display order; MediaError where FFmpeg reports or conceals damage."""
-    packets = frames = 0
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                packets += 1
-                if packet.is_corrupt:
-                    raise MediaError(f"{path}: truncated: packet {packets - 1} is not complete")
-                if times is not None:
-                    times.add(packet)
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise MediaError(f"{path}: damaged: frame {frames} could not be decoded without errors")
-                frames += 1
-                yield frame
-    except av.error.FFmpegError as error:
-        raise MediaError(f"{path}: damaged after frame {frames - 1}: {error.strerror}") from error
-    if frames == 0:
-        raise MediaError(f"{path}: no video frame could be decoded")
-    if container.format.name in _COUNTED_FORMATS and packets < stream.frames:
-        raise MediaError(f"{path}: truncated: the header counts {stream.frames} frames, the file holds {packets}")
 
 
 def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None) -> Iterator[np.ndarray]:
     """Upright RGB frames; with ``only``, those indices alone, stopping after the last."""
     last = max(only) if only else None
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = thread_type
         to_rgb = ToRgb(threads)
         shape: tuple[int, ...] | None = None
-        for index, frame in enumerate(_decoded(container, stream, path)):
+        for index, frame in enumerate(decoded(container, stream, path, PacketTimes(stream.time_base))):
             if only is None or index in only:
                 rgb = _upright(to_rgb(frame), _orientation(frame, path))
                 if shape is not None and rgb.shape != shape:
@@ -261,7 +177,7 @@ def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None) -
                 return
 
 
-def _describe(path: Path, container: Any, stream: Any, frame: Any, frames: int) -> VideoInfo:
+def _describe(path: Path, container: Any, stream: Any, frame: Any) -> VideoInfo:
     swap, _, _ = orientation = _orientation(frame, path)
     width, height = (frame.height, frame.width) if swap else (frame.width, frame.height)
     pixel_format = frame.format.name
@@ -271,12 +187,12 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, frames: int) 
     elif container.duration is not None:
         duration_s = container.duration / av.time_base
     else:
-        duration_s = float(frames / fps) if fps else 0.0
+        duration_s = float(stream.frames / fps) if fps else 0.0
     return VideoInfo(
         path=path,
         width=width,
         height=height,
-        frames=frames,
+        frames=int(stream.frames),
         fps=Fraction(fps),
         codec=stream.codec_context.codec.canonical_name,
         pixel_format=pixel_format,
@@ -287,8 +203,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, frames: int) 
         duration_s=duration_s,
         container=container.format.name,
         transfer=TRANSFERS.get(int(frame.color_trc), "unknown"),
-        color_tagged=matrix_name(int(frame.colorspace), pixel_format, 1, 1)
-        == matrix_name(int(frame.colorspace), pixel_format, 4096, 4096),
+        color_tagged=is_rgb(pixel_format) or MATRICES.get(int(frame.colorspace), "rgb") != "rgb",
         pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
     )
 
