@@ -1,0 +1,304 @@
+"""apply_film: what a stack of film does to linear light. The exact float64 engine, the reference for faster ones.
+
+    y = T_N K_N x + v_N,     K_N x = b_N(theta) x + w_out F^-1{ (OTF_N - b_N) F{ w_in x } }
+
+The convolution runs in angle space (:mod:`lps_sim.geometry`), on a grid fine enough for the frame's corners, reached
+and left by quintic splines; b_N acts on the frame's own pixels, so a film that does not scatter changes nothing.
+
+**Light from outside the view** is unknown in a picture. ``border`` says what is assumed:
+
+``reflect``  the scene goes on as its mirror image, edge repeated, without end (a cosine transform: no padding, no
+             truncation of a wide halo). The default.
+``mean``     outside is uniform, as bright as the frame's mean.
+``dark``     outside is black, as in a dark room: the formula above and nothing else. Use it for calibration shots.
+
+A film in an isotropic field leaves it isotropic (second law of thermodynamics), so a scene of constant radiance L must
+give T_N L + v_N at every angle. The formula alone misses that at wide angles, since directions beyond the frame are
+missing: K_N 1 is not 1. With ``reflect`` and ``mean`` the missing share, 1 - K_N 1, is light from outside, taken as
+bright as the frame's mean: a flat field stays flat to the last digits. For a film with a wide halo the three policies
+differ by several codes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import fft
+from scipy.interpolate import CubicSpline, RectBivariateSpline
+from scipy.ndimage import map_coordinates
+
+from .camera import Camera
+from .errors import UnknownNameError
+from .film import FilmModel, check_layers
+from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
+from .hankel import FREQUENCIES_CPR, encircled, point_spread
+
+BORDERS = ("reflect", "mean", "dark")
+ENGINES = ("exact", "fast")
+SPLINE_ORDER = 5
+
+
+def apply_film(
+    x: np.ndarray,
+    film: FilmModel,
+    layers: int,
+    camera: Camera,
+    engine: str = "exact",
+    border: str = "reflect",
+) -> np.ndarray:
+    """Linear light behind the film: transmittance, point spread and veil; no noise, no clipping.
+
+    Parameters
+    ----------
+    x : (H, W, 3) linear light, or (H, W) grey, seen through the film's green channel; float, 1 = reference white
+    film, layers : layers 0..64; 0 is no film and returns x unchanged
+    camera : its width, height and f_px give every pixel its angle
+    engine : "exact" (float64) or "fast" (float32, :mod:`lps_sim.fast`)
+    border : "reflect", "mean" or "dark", see the module
+
+    Returns
+    -------
+    the same shape, float64 (exact) or float32 (fast)
+
+    Raises
+    ------
+    ValueError
+        naming the argument, its value and the rule
+    """
+    layers = check_layers(layers, minimum=0)
+    check_border(border)
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", str(engine), ENGINES)
+    light = check_light(x, camera)
+    if layers == 0:
+        return light.astype(np.float64 if engine == "exact" else np.float32)
+    if engine == "fast":
+        from .fast import apply_film_fast
+
+        return apply_film_fast(light, film, layers, camera, border)
+    operator = exact_operator(FilmKey.of(film), layers, camera, border)
+    if light.ndim == 2:
+        return operator(np.repeat(light[..., None], 3, axis=2))[..., 1]
+    return operator(light)
+
+
+def check_border(border: str) -> str:
+    """``border`` itself if it is one of :data:`BORDERS`."""
+    if border not in BORDERS:
+        raise UnknownNameError("border", str(border), BORDERS)
+    return border
+
+
+def check_light(x: np.ndarray, camera: Camera) -> np.ndarray:
+    """A float picture of the camera's size, or ValueError."""
+    light = np.asarray(x)
+    if light.dtype.kind != "f" or not (light.ndim == 2 or (light.ndim == 3 and light.shape[2] == 3)):
+        raise ValueError(f"x must be linear light, float (H, W, 3) or (H, W), got {light.dtype} {light.shape}")
+    if light.shape[:2] != (camera.height, camera.width):
+        raise ValueError(
+            f"x must have the camera's size {camera.width}x{camera.height}, got {light.shape[1]}x{light.shape[0]}; "
+            f"camera.resized({light.shape[1]}, {light.shape[0]}) is the same camera at that size"
+        )
+    return light
+
+
+@dataclass(frozen=True)
+class FilmKey:
+    """A film as a cache key: equal when its physical parameters are."""
+
+    checksum: str
+    film: FilmModel = field(compare=False)
+
+    @classmethod
+    def of(cls, film: FilmModel) -> FilmKey:
+        """The key of a film."""
+        return cls(film.checksum(), film)
+
+
+Transfer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution in one projection, and the part of the light that passes it unscattered.
+
+    projection; transfer: q (any shape) -> (..., 3), OTF of the scattered part, falling to 0;
+    unscattered: cosine of the field angle (any shape) -> (..., 3), or None where all light is scattered.
+    """
+
+    projection: str
+    transfer: Transfer
+    unscattered: Transfer | None
+
+
+def film_stages(film: FilmModel, layers: int) -> list[Stage]:
+    """The film's convolutions in the order of light: one, or two for the ``two_stage`` geometry with a rough face."""
+    geometry = film.geometry
+    rough = bool((film.sigma_rad > 0).any())
+
+    def unscattered(cosine: np.ndarray) -> np.ndarray:
+        path = np.ones_like(cosine)
+        if geometry.oblique_ballistic:
+            path = 1 / refracted_cosine(cosine, geometry.refractive_index)
+        return np.exp(-layers * film.bulk_tau() * path[..., None])
+
+    def bulk(q: np.ndarray) -> np.ndarray:
+        return film.bulk_otf(q, layers) - np.exp(-layers * film.bulk_tau())
+
+    if geometry.projection == "two_stage":
+        face = Stage("direction_cosines", lambda q: film.surface_otf(q, layers), None)
+        body = Stage("equal_area", bulk, unscattered)
+        return [face, body] if rough else [body]
+    if rough:
+        return [Stage(geometry.projection, lambda q: film.otf(q, layers), None)]
+    return [Stage(geometry.projection, bulk, unscattered)]
+
+
+def spread(transfer: Transfer, q_max: float) -> Transfer:
+    """The same transfer function, faster on large arrays: a cubic spline over 4096 frequencies in 0..q_max.
+
+    Nodes crowd towards 0, where heavy-tailed halos bend; the error is below 1e-7.
+    """
+    nodes = q_max * np.linspace(0, 1, 4096) ** 3
+    values = transfer(nodes)
+    if np.ptp(values, axis=-1).max() == 0:
+        one = CubicSpline(np.cbrt(nodes), values[:, 0])
+        return lambda q: np.broadcast_to(one(np.cbrt(q))[..., None], (*q.shape, 3))
+    splines = CubicSpline(np.cbrt(nodes), values)
+    return lambda q: splines(np.cbrt(q))
+
+
+class AngleConvolver:
+    """Convolution of (3, rows, columns) fields on an angle grid with a radial transfer function.
+
+    Parameters: transfer (:class:`Stage`); rows, columns and pitch_rad of the grid; reflected: the field goes on as its
+    mirror image, else as zeros; dtype, float64 or float32, that of the fields.
+    """
+
+    def __init__(
+        self, transfer: Transfer, rows: int, columns: int, pitch_rad: float, reflected: bool, dtype: type = np.float64
+    ) -> None:
+        self.shape, self.reflected = (rows, columns), reflected
+        if reflected:
+            self.padded = (rows, columns)
+            q_y = np.arange(rows) / (2 * rows * pitch_rad)
+            q_x = np.arange(columns) / (2 * columns * pitch_rad)
+        else:
+            self.padded = (fft.next_fast_len(2 * rows, True), fft.next_fast_len(2 * columns, True))
+            q_y = np.abs(fft.fftfreq(self.padded[0], pitch_rad))
+            q_x = fft.rfftfreq(self.padded[1], pitch_rad)
+        q = np.hypot(q_y[:, None], q_x[None, :])
+        response = np.moveaxis(spread(transfer, float(q.max()))(q), -1, 0)
+        if not reflected:
+            response = response - self._wrapped_tail(transfer, pitch_rad)
+        self.response = np.ascontiguousarray(response, dtype=dtype)
+
+    def __call__(self, fields: np.ndarray) -> np.ndarray:
+        """The convolved fields: (3, rows, columns) -> (3, rows, columns)."""
+        axes = (1, 2)
+        if self.reflected:
+            spectrum = fft.dctn(fields, axes=axes)
+            spectrum *= self.response
+            return fft.idctn(spectrum, axes=axes, overwrite_x=True)
+        spectrum = fft.rfft2(fields, self.padded, axes=axes)
+        spectrum *= self.response
+        rows, columns = self.shape
+        return fft.irfft2(spectrum, self.padded, axes=axes, overwrite_x=True)[:, :rows, :columns]
+
+    def _wrapped_tail(self, transfer: Transfer, pitch_rad: float, rings: int = 3) -> np.ndarray:
+        """Spectrum of what a sampled OTF adds to the kernel: its own copies, one period apart.
+
+        A halo never ends, so no padding is wide enough. The copies lie at least half a period off, where the point
+        spread is smooth: those of the next ``rings`` periods are summed on a coarse mesh and spread by splines,
+        the rest is taken as uniform.
+        """
+        period_y, period_x = (count * pitch_rad for count in self.padded)
+        folded_y, folded_x = (np.minimum(np.arange(count), count - np.arange(count)) for count in self.padded)
+        lag_y, lag_x = (np.arange(count // 2 + 1) * pitch_rad for count in self.padded)
+        mesh_y, mesh_x = (np.linspace(0, period / 2, 33) for period in (period_y, period_x))
+        shift = np.arange(-rings, rings + 1)
+        inner_radius = (2 * rings + 1) * math.sqrt(period_y * period_x / math.pi)
+        values = transfer(FREQUENCIES_CPR)
+        spectra: list[np.ndarray] = []
+        for channel in range(3):
+            twin = next((k for k in range(channel) if np.array_equal(values[:, k], values[:, channel])), None)
+            if twin is not None:
+                spectra.append(spectra[twin])
+                continue
+            psf = point_spread(values[:, channel])
+            beyond = values[0, channel] - float(encircled(values[:, channel])(np.array(inner_radius)))
+            tail = np.full((33, 33), beyond / (period_y * period_x))
+            for j in shift:
+                for i in shift:
+                    if (j, i) != (0, 0):
+                        tail += psf(np.hypot((mesh_y + j * period_y)[:, None], (mesh_x + i * period_x)[None, :]))
+            # Lags are signed, but the sum over a symmetric lattice is even in both.
+            quarter = RectBivariateSpline(mesh_y, mesh_x, tail)(lag_y, lag_x)
+            spectra.append(fft.rfft2(quarter[np.ix_(folded_y, folded_x)] * pitch_rad**2).real)
+        return np.stack(spectra)
+
+
+class _ExactStage:
+    """One stage on the frame's pixels in float64, without any assumption about the light outside but its border."""
+
+    def __init__(self, stage: Stage, camera: Camera, reflected: bool) -> None:
+        height, width, f_px = camera.height, camera.width, camera.f_px
+        corner = math.hypot(width, height) / 2 / f_px
+        # The frame is sampled most finely, in angle, along the radius at its corners.
+        pitch = radial_scale(corner, stage.projection) / f_px
+        grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch)
+        self.reflected = reflected
+        rows, columns = grid.from_frame
+        seen = np.isfinite(rows) & np.isfinite(columns)
+        if not reflected:
+            seen &= (np.abs(rows - (height - 1) / 2) <= height / 2) & (np.abs(columns - (width - 1) / 2) <= width / 2)
+        self.from_frame = np.where(seen, grid.from_frame, 0.0)
+        self.to_frame = grid.to_frame
+        tan_y = (self.from_frame[0] - (height - 1) / 2) / f_px
+        tan_x = (self.from_frame[1] - (width - 1) / 2) / f_px
+        self.w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
+        cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
+        self.w_out = 1 / input_weight(cosine, stage.projection)
+        self.convolve = AngleConvolver(stage.transfer, grid.rows, grid.columns, pitch, reflected)
+        self.unscattered = stage.unscattered(cosine) if stage.unscattered is not None else None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        fields = np.stack([self._sample(x[..., c], self.from_frame) * self.w_in for c in range(3)])
+        halo = self.convolve(fields)
+        y = np.stack([self._sample(halo[c], self.to_frame) * self.w_out for c in range(3)], axis=-1)
+        return y if self.unscattered is None else y + self.unscattered * x
+
+    def _sample(self, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        return map_coordinates(values, positions, order=SPLINE_ORDER, mode="reflect")
+
+
+class ExactOperator:
+    """apply_film for one film, layer count, camera and border: planned once, called on (H, W, 3) float arrays."""
+
+    def __init__(self, film: FilmModel, layers: int, camera: Camera, border: str) -> None:
+        self.transmittance, self.veil = film.transmittance(layers), film.veil(layers)
+        self.stages = []
+        for stage in film_stages(film, layers):
+            exact = _ExactStage(stage, camera, border == "reflect")
+            missing = None
+            if border != "dark":
+                missing = 1 - exact(np.ones((camera.height, camera.width, 3)))
+            self.stages.append((exact, missing))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """T_N K_N x + v_N."""
+        y = np.asarray(x, dtype=np.float64)
+        for stage, missing in self.stages:
+            outside = y.mean(axis=(0, 1))
+            y = stage(y) if missing is None else stage(y) + missing * outside
+        return self.transmittance * y + self.veil
+
+
+@functools.lru_cache(maxsize=2)
+def exact_operator(key: FilmKey, layers: int, camera: Camera, border: str) -> ExactOperator:
+    """The planned exact operator; the last two plans are kept (a 1080p plan holds some hundred MiB)."""
+    return ExactOperator(key.film, layers, camera, border)
