@@ -1,0 +1,60 @@
+"""``lps rig``: targets for filming a real screen through a real film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import SIZE, LpsGroup, json_option, print_json, progress_display
+
+
+@click.group(cls=LpsGroup)
+def rig() -> None:
+    """Targets for filming a real screen through a real film."""
+
+
+@rig.command()
+@click.option("--out", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+@click.option("--size", type=SIZE, required=True, help="The screen's own resolution, such as 1920x1080.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the noise targets.")
+@click.option("--eotf", default="srgb", show_default=True, help="The screen's transfer curve.")
+@click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per sample.")
+@json_option
+def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, as_json: bool) -> None:
+    """Write the calibration targets as PNG files, and targets.yaml that lists them.
+
+    Show them full-screen, one screen pixel to one image pixel, with the screen's enhancements switched off.
+    """
+    import yaml
+
+    from capture_rig.targets import screen_codes, standard_set
+    from lps_sim import __version__
+    from lps_sim.files import sha256_file, write_atomic
+    from lps_sim.media import write_image
+    from lps_sim.transfer import check_eotf_name
+
+    check_eotf_name(eotf)
+    specs = standard_set(seed)
+    entries = []
+    with progress_display() as progress:
+        for spec in progress.track(specs, description="targets"):
+            path = out / f"{spec.name}.png"
+            write_image(path, screen_codes(spec.draw(*size), eotf, int(bits)))
+            entries.append(
+                {
+                    "file": path.name,
+                    "target": spec.kind,
+                    "scene": spec.name,
+                    "role": spec.role,
+                    "parameters": spec.parameters,
+                    "sha256": sha256_file(path),
+                }
+            )
+    screen = {"width": size[0], "height": size[1], "eotf": eotf, "bits": int(bits)}
+    listing = {"screen": screen, "seed": seed, "version": __version__, "targets": entries}
+    write_atomic(out / "targets.yaml", yaml.safe_dump(listing, sort_keys=False))
+    if as_json:
+        print_json({"out": str(out), **listing})
+    else:
+        click.echo(f"{len(entries)} targets of {size[0]}x{size[1]} in {out}; they are listed in {out / 'targets.yaml'}")
