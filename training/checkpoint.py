@@ -2,17 +2,85 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from lps_sim import __version__
+from lps_sim.files import atomic_path
+
 from .config import MSPNetConfig
+from .data import Labels
+from .model import MSPNet
+
+FORMAT = "1"
 
 # CLIP's convention, which the published layers follow everywhere: 64 channels a head.
 HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What stands in a checkpoint beside the weights, so that it can be used without anything else.
+
+    ``input_ids``: the class names' token ids; ``inputs``: how differences are made (frames, gap, size, signed);
+    ``record``: epoch, validation score and such.
+    """
+
+    labels: Labels
+    input_ids: list[list[int]]
+    inputs: dict[str, Any]
+    record: dict[str, Any]
+
+
+def save_model(path: str | os.PathLike[str], model: MSPNet, card: ModelCard) -> None:
+    """Write weights and card as one safetensors file; a reader sees the old file or the new one, never a part."""
+    metadata = {
+        "format": FORMAT,
+        "package_version": __version__,
+        "config": model.config.model_dump_json(),
+        "card": json.dumps(asdict(card)),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[MSPNet, ModelCard]:
+    """Read a checkpoint of :func:`save_model`: the network in evaluation mode, on the CPU, and its card.
+
+    Raises
+    ------
+    ValueError
+        When the file is not such a checkpoint or of a newer format.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(2, "no such checkpoint", os.fspath(path))
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint: {path} is not a safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"checkpoint: {path} has format {metadata.get('format')!r}, this version reads {FORMAT!r}")
+    model = MSPNet(MSPNetConfig.model_validate_json(metadata["config"]))
+    model.load_state_dict(tensors)
+    card = json.loads(metadata["card"])
+    labels = Labels(
+        actions=tuple(card["labels"]["actions"]),
+        class_names=tuple(card["labels"]["class_names"]),
+        heads={head: tuple(values) for head, values in card["labels"]["heads"].items()},
+    )
+    return model.eval(), ModelCard(labels, card["input_ids"], card["inputs"], card["record"])
 
 
 def convert_reference(state_dict: Mapping[str, Any]) -> tuple[MSPNetConfig, dict[str, Tensor]]:
@@ -20,7 +88,7 @@ def convert_reference(state_dict: Mapping[str, Any]) -> tuple[MSPNetConfig, dict
 
     Parameters
     ----------
-    state_dict : published names -> tensors or arrays; a wrapping ``{"model": ...}`` and a ``module.`` prefix are removed
+    state_dict : published names -> tensors or arrays; a wrapping ``{"model": ...}`` and a ``module.`` prefix go
 
     Returns
     -------
@@ -31,13 +99,26 @@ def convert_reference(state_dict: Mapping[str, Any]) -> tuple[MSPNetConfig, dict
     ValueError
         When an expected entry is missing or a name is not known.
     """
-    source = state_dict.get("model", state_dict)
-    source = {name.removeprefix("module."): torch.as_tensor(value) for name, value in source.items()}
+    source = plain_tensors(state_dict)
     try:
         config = _config_of(source)
     except KeyError as error:
         raise ValueError(f"state_dict: {error.args[0]!r} is missing; not a published MSPNet checkpoint") from error
-    result: dict[str, Tensor] = {"aggregator.offset": torch.zeros(3), "aggregator.gain": torch.ones(3)}
+    result, unknown = translate_published(source)
+    if unknown:
+        raise ValueError(f"state_dict: names that no part of MSPNet has: {', '.join(unknown)}")
+    return config, {"aggregator.offset": torch.zeros(3), "aggregator.gain": torch.ones(3), **result}
+
+
+def plain_tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Names -> tensors, without a wrapping ``{"model": ...}`` or ``{"state_dict": ...}`` and ``module.`` prefixes."""
+    source = state_dict.get("model", state_dict.get("state_dict", state_dict))
+    return {name.removeprefix("module."): torch.as_tensor(value) for name, value in source.items()}
+
+
+def translate_published(source: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Published (OpenAI CLIP's) names -> ours: the translated tensors, and the names that have no counterpart."""
+    result: dict[str, Tensor] = {}
     unknown = []
     for name, value in source.items():
         translated = _translate(name, value)
@@ -45,9 +126,7 @@ def convert_reference(state_dict: Mapping[str, Any]) -> tuple[MSPNetConfig, dict
             unknown.append(name)
         else:
             result.update(translated)
-    if unknown:
-        raise ValueError(f"state_dict: names that no part of MSPNet has: {', '.join(unknown)}")
-    return config, result
+    return result, unknown
 
 
 def _config_of(source: Mapping[str, Tensor]) -> MSPNetConfig:

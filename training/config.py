@@ -18,8 +18,6 @@ from typing_extensions import Self
 from lps_sim.config import StrictModel, validation_message
 from lps_sim.errors import UnknownNameError
 
-Fraction = Field(ge=0, le=1)
-
 
 class ModelOptions(StrictModel):
     """Size and parts of MSPNet; the defaults are CLIP ViT-B/16 as published."""
@@ -39,11 +37,11 @@ class ModelOptions(StrictModel):
     prompt_layers: PositiveInt = 2
     prompt_heads: PositiveInt = 8
     prompt_alpha: float = 0.1
-    residual_channels: int = Field(0, ge=0, description="hidden channels of CFSA's multi-branch block; 0: no block")
-    stem_channels: tuple[PositiveInt, ...] = Field((), description="strided convolutions before the patches (ours)")
+    residual_channels: int = Field(default=0, ge=0, description="hidden width of CFSA's block; 0: none")
+    stem_channels: tuple[PositiveInt, ...] = Field(default=(), description="strided convolutions before patches")
     cfsa_weights: bool = True
-    drop_path: float = Field(0.0, ge=0, lt=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     logit_scale_init: float = 2.6592
     freeze_text: bool = True
     gradient_checkpointing: bool = False
@@ -73,9 +71,9 @@ class MSPNetConfig(ModelOptions):
 
     image_size: PositiveInt = 224
     num_frames: PositiveInt = 8
-    vocab_size: int = Field(49408, ge=3)
+    vocab_size: int = Field(default=49408, ge=3)
     context_length: PositiveInt = 77
-    privacy_heads: dict[str, PositiveInt] = {}
+    privacy_heads: dict[str, PositiveInt] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _whole_patches(self) -> Self:
@@ -89,19 +87,21 @@ class MSPNetConfig(ModelOptions):
 class DataConfig(StrictModel):
     """Which clips, and how frames are drawn from them."""
 
-    dataset: Path | None = Field(None, description="P3AR data set directory")
-    protocol: str = Field("ntu120-xsub", description="published split, used where no name lists are given")
-    train: Path | None = Field(None, description="text file of training names, one a line")
-    test: Path | None = Field(None, description="text file of test names, one a line")
-    validation_fraction: float = Field(0.15, gt=0, lt=1, description="share of training performers held out")
-    actions: tuple[PositiveInt, ...] = Field((), description="NTU action numbers; empty: those of the training clips")
-    frames: PositiveInt = Field(8, description="T, sampled frames of a clip")
-    gap: PositiveInt = Field(4, description="D, distance of predecessor and successor in frames")
-    size: PositiveInt = Field(224, description="side of the square input, px")
-    signed: bool = Field(False, description="signed differences instead of absolute ones")
-    normalise: bool = Field(True, description="scale differences by their spread over the training clips")
-    cache_mb: int = Field(0, ge=0, description="memory for decoded clips, MB; clips beyond it are decoded again")
-    workers: int = Field(4, ge=0, description="reading processes; 0 reads in the training process")
+    dataset: Path | None = Field(default=None, description="P3AR data set directory")
+    protocol: str = Field(default="ntu120-xsub", description="published split, used where no name lists are given")
+    train: Path | None = Field(default=None, description="text file of training names, one a line")
+    test: Path | None = Field(default=None, description="text file of test names, one a line")
+    validation_share: float = Field(default=0.1, gt=0, lt=1, description="share of training performers held out")
+    actions: tuple[PositiveInt, ...] = Field(
+        default=(), description="action numbers; empty: those of the training clips"
+    )
+    frames: PositiveInt = Field(default=8, description="T, sampled frames of a clip")
+    gap: PositiveInt = Field(default=4, description="D, distance of predecessor and successor in frames")
+    size: PositiveInt = Field(default=224, description="side of the square input, px")
+    signed: bool = Field(default=False, description="signed differences instead of absolute ones")
+    normalise: bool = Field(default=True, description="scale differences by their spread over the training clips")
+    cache_mb: int = Field(default=0, ge=0, description="memory for decoded clips, MB; others are decoded again")
+    workers: int = Field(default=4, ge=0, description="reading processes; 0 reads in the training process")
 
     @model_validator(mode="after")
     def _both_lists(self) -> Self:
@@ -113,18 +113,18 @@ class DataConfig(StrictModel):
 class AugmentConfig(StrictModel):
     """Published augmentations, the same for all frames of a clip."""
 
-    crop_area: tuple[float, float] = Field((0.4, 1.0), description="range of the cropped share of the area")
-    aspect: float = Field(4 / 3, ge=1, description="crops are between 1/aspect and aspect as wide as high")
-    flip: float = Field(0.5, ge=0, le=1)
-    colour_jitter: float = Field(0.8, ge=0, le=1, description="probability")
-    brightness: float = Field(0.4, ge=0, lt=1)
-    contrast: float = Field(0.4, ge=0, lt=1)
-    saturation: float = Field(0.2, ge=0, lt=1)
-    hue: float = Field(0.1, ge=0, le=0.5)
-    greyscale: float = Field(0.2, ge=0, le=1)
-    mixup_alpha: float = Field(0.8, ge=0)
-    cutmix_alpha: float = Field(1.0, ge=0)
-    mix_probability: float = Field(1.0, ge=0, le=1, description="share of batches that are mixed")
+    crop_area: tuple[float, float] = Field(default=(0.4, 1.0), description="range of the cropped share of the area")
+    aspect: float = Field(default=4 / 3, ge=1, description="crops are between 1/aspect and aspect as wide as high")
+    flip: float = Field(default=0.5, ge=0, le=1)
+    colour_jitter: float = Field(default=0.8, ge=0, le=1, description="probability")
+    brightness: float = Field(default=0.4, ge=0, lt=1)
+    contrast: float = Field(default=0.4, ge=0, lt=1)
+    saturation: float = Field(default=0.2, ge=0, lt=1)
+    hue: float = Field(default=0.1, ge=0, le=0.5)
+    greyscale: float = Field(default=0.2, ge=0, le=1)
+    mixup_alpha: float = Field(default=0.8, ge=0)
+    cutmix_alpha: float = Field(default=1.0, ge=0)
+    mix_probability: float = Field(default=1.0, ge=0, le=1, description="share of batches that are mixed")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -139,23 +139,23 @@ class OptimConfig(StrictModel):
 
     epochs: PositiveInt = 120
     warmup_epochs: NonNegativeFloat = 5
-    batch: PositiveInt = Field(4, description="clips a process and step of accumulation")
-    accumulate: PositiveInt = Field(2, description="batches summed into one optimiser step")
+    batch: PositiveInt = Field(default=4, description="clips a process and step of accumulation")
+    accumulate: PositiveInt = Field(default=2, description="batches summed into one optimiser step")
     rate: PositiveFloat = 8e-6
-    prompt_rate_factor: PositiveFloat = Field(10.0, description="of the message and prompt parameters")
-    final_fraction: float = Field(0.01, ge=0, le=1)
+    prompt_rate_factor: PositiveFloat = Field(default=10.0, description="of the message and prompt parameters")
+    final_fraction: float = Field(default=0.01, ge=0, le=1)
     betas: tuple[float, float] = (0.9, 0.98)
     eps: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 1e-3
-    clip_norm: NonNegativeFloat = Field(0.0, description="largest gradient norm; 0: not limited")
+    clip_norm: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0: not limited")
     precision: Literal["no", "fp16", "bf16"] = "no"
 
 
 class LossConfig(StrictModel):
     """Cross-entropy of the action plus weighted cross-entropies of the privacy heads."""
 
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    privacy: dict[str, NonNegativeFloat] = Field({"identity": 0.1}, description="head -> weight; {}: no heads")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    privacy: dict[str, NonNegativeFloat] = Field(default={"identity": 0.1}, description="head -> weight; {}: no heads")
 
 
 class TrainConfig(StrictModel):
@@ -164,9 +164,9 @@ class TrainConfig(StrictModel):
     out: Path = Path("runs/mspnet")
     seed: int = 0
     device: Literal["auto", "cpu"] = "auto"
-    weights: Path | None = Field(None, description="pretrained weights to start from")
-    tokenizer: str = Field("words", description="'words': built from the class names; or a directory of CLIP's files")
-    evaluate_every: PositiveInt = Field(1, description="epochs between validations")
+    weights: Path | None = Field(default=None, description="pretrained weights to start from")
+    tokenizer: str = Field(default="words", description="'words', or a directory with CLIP's files")
+    evaluate_every: PositiveInt = Field(default=1, description="epochs between validations")
     data: DataConfig = DataConfig()
     model: ModelOptions = ModelOptions()
     augment: AugmentConfig = AugmentConfig()

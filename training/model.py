@@ -19,7 +19,7 @@ __all__ = ["CrossFrameAggregator", "MSPNet", "MSPNetConfig", "MSPNetOutput"]
 
 
 class MSPNetOutput(NamedTuple):
-    """Logits of one batch: ``action_logits`` (B, K); ``privacy_logits`` {head: (B, n)}; ``video_features`` (B, E), unit norm."""
+    """``action_logits`` (B, K), ``privacy_logits`` {head: (B, n)}, ``video_features`` (B, E) of unit norm."""
 
     action_logits: Tensor
     privacy_logits: dict[str, Tensor]
@@ -35,9 +35,8 @@ class MultiBranchBlock(nn.Module):
             nn.Conv2d(channels, hidden, kernel, padding=dilation * (kernel // 2), dilation=dilation)
             for kernel, dilation in ((1, 1), (3, 1), (3, 2))
         )
-        self.merge = nn.Conv2d(hidden, channels, 1)
+        self.merge = nn.Conv2d(hidden, channels, 1, bias=False)
         nn.init.zeros_(self.merge.weight)
-        nn.init.zeros_(self.merge.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
