@@ -30,7 +30,7 @@ class Observer:
     ----------
     width_px, f_px : image width and focal length, px
     level : mean linear light at the sensor, 0..1 of full scale
-    full_well_e, read_noise_e, prnu, bits : sensor noise: electrons at full scale, e- rms, share of the signal, code bits
+    full_well_e, read_noise_e, prnu, bits : sensor: electrons at full scale, e- rms, share of the signal, code bits
     contrast : standard deviation of the scene in linear light before the film, 0..1
     frame_rate_hz, dwell_s : a still subject gives frame rate x dwell frames to average
     distance_m : camera to face

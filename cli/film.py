@@ -1,0 +1,182 @@
+"""``lps film``: show, fit, predict and apply film models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, one_line, print_json, progress_display
+
+if TYPE_CHECKING:
+    from lps_sim import Camera, FilmModel
+
+
+class CameraType(click.ParamType):
+    """A YAML file of a camera's fields -> :class:`lps_sim.Camera`."""
+
+    name = "CAMERA.yaml"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        from lps_sim import Camera
+
+        try:
+            return Camera.from_yaml(value)
+        except (ValueError, OSError) as error:
+            self.fail(one_line(error), param, ctx)
+
+
+CAMERA = CameraType()
+camera_option = click.option("--camera", type=CAMERA, help="The camera; default: the one stored with the film.")
+
+
+@click.group(cls=LpsGroup)
+def film() -> None:
+    """Fit, show, predict and apply film models. FILM is a film file or the name of a preset."""
+
+
+@film.command()
+@json_option
+def presets(as_json: bool) -> None:
+    """The films that ship with the package, each with where its numbers come from."""
+    from lps_sim import FilmModel
+
+    films = [FilmModel.load(name) for name in FilmModel.presets()]
+    if as_json:
+        print_json([{"name": f.name, "family": f.family, "checksum": f.checksum(), **f.provenance} for f in films])
+        return
+    for item in films:
+        click.secho(item.name, bold=True, nl=False)
+        click.echo(f"  ({item.provenance['kind']}; {item.family})")
+        click.echo(click.wrap_text(item.provenance["text"], width=100, initial_indent="    ", subsequent_indent="    "))
+
+
+@film.command()
+@click.argument("film_model", metavar="FILM", type=FILM)
+@click.option("--layers", type=LAYERS, default="1,4,8,10", show_default=True, help="Layer counts to show.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw MTF, energy and PSF into this file.")
+@click.option("--distance", type=float, default=3.0, show_default=True, help="Camera to face, in m.")
+@click.option("--dwell", type=float, default=2.0, show_default=True, help="Seconds that a subject keeps still.")
+@camera_option
+@json_option
+def show(
+    film_model: FilmModel,
+    layers: tuple[int, ...],
+    out: Path | None,
+    distance: float,
+    dwell: float,
+    camera: Camera | None,
+    as_json: bool,
+) -> None:
+    """Parameters with uncertainty, transmittance, haze, MTF and privacy numbers."""
+    from lps_sim.film_report import save_curves, summary
+    from lps_sim.privacy import Observer
+
+    fields = camera.to_dict() if camera is not None else film_model.calibration_camera or {}
+    result = summary(film_model, layers, Observer.of_camera(fields, distance_m=distance, dwell_s=dwell))
+    if out is not None:
+        save_curves(film_model, layers, out)
+    if as_json:
+        print_json(result)
+        return
+    _print_film(result)
+    if out is not None:
+        click.echo(f"curves: {out}")
+
+
+def _rgb(values: list[float], digits: str = ".3f") -> str:
+    """Three channels as one number when they agree to the digits shown, else as R/G/B."""
+    texts = [format(value, digits) for value in values]
+    return texts[0] if len(set(texts)) == 1 else "/".join(texts)
+
+
+def _print_film(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=False)
+    geometry = result["geometry"]
+    console.print(f"[bold]{result['name']}[/]  family {result['family']}, {geometry['projection']} geometry")
+    console.print(f"provenance: {result['provenance'].get('text', 'none')}")
+    console.print(f"checksum {result['checksum']}")
+
+    table = Table("parameter", "value (R/G/B)", "unit", "+-", title="per sheet")
+    for row in result["parameters"]:
+        spread = "" if row["relative_sd"] is None else f"{100 * row['relative_sd']:.2g} % ({row['source']})"
+        table.add_row(row["name"], _rgb(row["value"], ".4g"), row["unit"], spread)
+    console.print(table)
+
+    frequencies = list(result["by_layers"][0]["mtf"])
+    table = Table("layers", "T", "veil", "haze", *[f"MTF {q}" for q in frequencies], title="by layers")
+    for row in result["by_layers"]:
+        # The green channel stands for all three here; --json has every channel.
+        mtf = [f"{row['mtf'][q][1]:.3f}" for q in frequencies]
+        table.add_row(str(row["layers"]), *[f"{row[key][1]:.3f}" for key in ("transmittance", "veil", "haze")], *mtf)
+    console.print(table)
+
+    observer = result["by_layers"][0]["privacy"]["observer"]
+    table = Table("layers", "sharp", "frames", "q_c (cyc/rad)", "A(q_c)", "face pixels", "bits a face")
+    table.title = f"what an attacker who knows the film gets back; face at {observer['distance_m']:g} m"
+    for row in result["by_layers"]:
+        for numbers in row["privacy"]["frames"]:
+            table.add_row(
+                str(row["layers"]),
+                f"{row['privacy']['ballistic']:.3f}",
+                str(numbers["frames"]),
+                f"{numbers['cutoff_cpr']:.1f}",
+                f"{numbers['amplitude_at_cutoff']:.2g}",
+                f"{numbers['face_pixels']:.2g}",
+                f"{numbers['bits_a_face']:.2g}",
+            )
+    console.print(table)
+    failed = [str(row["layers"]) for row in result["by_layers"] if row["privacy"]["ballistic_visible"]]
+    if failed:
+        console.print(
+            f"[bold red]FAIL[/] at {', '.join(failed)} layers: the unscattered part stands above noise/contrast, "
+            "so a sharp image survives however hazy the film is."
+        )
+
+
+@film.command()
+@click.argument("film_model", metavar="FILM", type=FILM)
+@click.argument("source", metavar="INPUT", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", metavar="OUTPUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--layers", type=click.IntRange(1, 64), required=True, help="Sheets of film.")
+@camera_option
+@click.option("--size", type=SIZE, help="Size of the output; default: that of the input.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the sensor noise.")
+@json_option
+def apply(
+    film_model: FilmModel,
+    source: Path,
+    target: Path,
+    layers: int,
+    camera: Camera | None,
+    size: tuple[int, int] | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Put one image or video behind the film."""
+    from lps_sim.apply import apply_to_file
+
+    with progress_display() as progress:
+        task = progress.add_task(source.name, total=None)
+        done = apply_to_file(
+            film_model,
+            layers,
+            source,
+            target,
+            camera,
+            size,
+            seed,
+            on_frames=lambda count, total: progress.update(task, completed=count, total=total),
+        )
+        progress.update(task, completed=done.frames, total=done.frames)
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        what = "1 frame" if done.frames == 1 else f"{done.frames} frames"
+        click.echo(f"{done.output}: {what}, {done.width}x{done.height}, {layers} layers of {done.film}")
