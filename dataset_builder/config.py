@@ -1,0 +1,81 @@
+"""What one run of ``lps data degrade`` is asked to do, and the settings that a data set keeps for good."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lps_sim.config import StrictModel
+
+FORMATS = ("mp4", "frames")
+Pixels = Annotated[int, Field(ge=1, le=8192)]
+
+
+class DegradeConfig(StrictModel):
+    """One degrade run.
+
+    Parameters
+    ----------
+    source : folder of videos, or an index file of ``lps data index``
+    destination : the data set's directory; with several layer counts, the folder of ``layers-NN`` data sets
+    film : film file or preset; may be left out when ``layers`` is (0,)
+    layers : film layers, 1..64 each, and 0 for the clean twin: the same camera, size, noise and codec without film
+    camera : YAML file of :class:`lps_sim.Camera` fields; its width and height are fitted to each clip's, at the same
+        horizontal field of view. Without it: a default camera of ``field_of_view_deg``
+    field_of_view_deg : angle across a frame's width, degrees, of the default camera
+    size : output (width, height) in pixels; None keeps each clip's own size
+    fit : how a frame is brought to ``size``: ``squash``, ``crop`` or ``letterbox``
+    format : ``mp4`` (one H.264 file a clip) or ``frames`` (a folder of JPEG files a clip)
+    crf, gop, pixel_format : H.264 quality, frames between key frames, pixel format; None: the encoder's default
+    jpeg_quality : 1..100, for ``frames``
+    naming : how a source folder's files are named, as in :func:`dataset_builder.index.build_index`
+    workers : worker processes; 0 works in this process; None takes every processor
+    seed : the run's seed; a clip's noise is seeded by it and the clip's name
+    retry_failed : do clips again that an earlier run failed on
+    """
+
+    source: Path
+    destination: Path
+    film: str | None = None
+    layers: tuple[Annotated[int, Field(ge=0, le=64)], ...] = Field(min_length=1)
+    camera: Path | None = None
+    field_of_view_deg: float = Field(default=70.0, gt=0, lt=180)
+    size: tuple[Pixels, Pixels] | None = None
+    fit: Literal["squash", "crop", "letterbox"] = "squash"
+    format: Literal["mp4", "frames"] = "mp4"
+    crf: int | None = Field(default=None, ge=0, le=51)
+    gop: int = Field(default=12, ge=1, le=600)
+    pixel_format: str | None = None
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
+    naming: str = "auto"
+    workers: int | None = Field(default=None, ge=0, le=1024)
+    seed: int = Field(default=0, ge=0)
+    retry_failed: bool = False
+
+    @field_validator("layers")
+    @classmethod
+    def _sorted_layers(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(layers)))
+
+    @model_validator(mode="after")
+    def _film_for_layers(self) -> DegradeConfig:
+        if self.film is None and max(self.layers) > 0:
+            raise ValueError(f"film must be given for layers {max(self.layers)}; only layers 0 needs none")
+        return self
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes to start; 0 for none."""
+        return self.workers if self.workers is not None else os.cpu_count() or 1
+
+    def codec(self) -> dict[str, Any]:
+        """Settings of the chosen format's encoder, complete, as the data set keeps them."""
+        if self.format == "frames":
+            return {"codec": "jpeg", "quality": self.jpeg_quality, "sampling": "4:4:4"}
+        from lps_sim.media import EncoderSettings
+
+        given = {"crf": self.crf, "pixel_format": self.pixel_format}
+        return EncoderSettings(gop=self.gop, **{k: v for k, v in given.items() if v is not None}).to_dict()

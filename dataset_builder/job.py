@@ -1,0 +1,47 @@
+"""One clip, pure: decoded frames in, degraded frames out, a few at a time. No files, clocks or shared random state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+CHUNK_FRAMES = 8
+"""Frames degraded at once: enough to share the fixed costs, little enough to bound memory (8 x 1080p = 50 MB)."""
+
+Key = TypeVar("Key")
+
+
+class FrameDegrader(Protocol):
+    """What degrades frames: :class:`lps_sim.Degrader`. The result must not depend on how a clip is cut into chunks."""
+
+    def degrade(self, frames: np.ndarray, first_frame: int = 0) -> np.ndarray:
+        """(T, H, W, 3) uint8 -> (T, h, w, 3) uint8; ``first_frame`` is the index of the first of them in the clip."""
+        ...
+
+
+def degrade_stream(
+    frames: Iterable[np.ndarray], degraders: Mapping[Key, FrameDegrader], chunk_frames: int = CHUNK_FRAMES
+) -> Iterator[dict[Key, np.ndarray]]:
+    """Degrade one clip in several ways, decoding it once.
+
+    Parameters
+    ----------
+    frames : decoded frames, (H, W, 3) uint8 each, in order
+    degraders : one a result, by any key (the layer count)
+    chunk_frames : frames degraded at once, 1 or more; does not change the result
+
+    Yields
+    ------
+    key -> (K, h, w, 3) uint8, K <= chunk_frames, chunk after chunk to the clip's end
+    """
+    if chunk_frames < 1:
+        raise ValueError(f"chunk_frames must be 1 or more, got {chunk_frames}")
+    source = iter(frames)
+    first = 0
+    while chunk := list(islice(source, chunk_frames)):
+        stack = np.stack(chunk)
+        yield {key: degrader.degrade(stack, first_frame=first) for key, degrader in degraders.items()}
+        first += len(chunk)

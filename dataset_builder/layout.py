@@ -1,0 +1,159 @@
+"""A data set's directory: ``dataset.json``, the film beside it, the lock, and the folder of unfinished files.
+
+::
+
+    DST/dataset.json     what every clip was made with; a run with other settings is refused
+    DST/film.h5          the film itself (absent for the clean twin)
+    DST/manifest.sqlite  one row a clip
+    DST/clips/<name>.mp4 or DST/frames/<name>/<i>.jpg
+    DST/means/<name>.png the clip's mean frame, 16 bits, 256 times the code value
+    DST/.partial/        files still being written; emptied when a run starts
+    DST/.lock            held by the run at work; freed by the system when its process ends
+
+With several layer counts DST holds one such directory each, ``layers-01`` to ``layers-64`` (``layers-00`` is the
+clean twin).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lps_sim.files import write_atomic
+
+DATASET_FILE = "dataset.json"
+FILM_FILE = "film.h5"
+MANIFEST_FILE = "manifest.sqlite"
+PARTIAL = ".partial"
+LOCK_FILE = ".lock"
+CONTENT = ("clips", "frames", "means")
+_VERSION = 1
+# Facts about a run that may change between runs on one data set without changing a clip's bytes.
+_FREE = ("source", "package_version", "libraries")
+
+
+def layers_directory(destination: Path, layers: int) -> Path:
+    """``DST/layers-08``: one of several data sets made in one pass."""
+    return destination / f"layers-{layers:02d}"
+
+
+def directories_for(destination: Path, layers: tuple[int, ...]) -> dict[int, Path]:
+    """The data set directory of each layer count: DST itself for one, ``DST/layers-NN`` for several.
+
+    A DST that already holds ``layers-NN`` directories goes on holding them.
+
+    Raises ValueError when DST is a single data set and several are asked for.
+    """
+    if len(layers) == 1 and not any(destination.glob(f"layers-*/{DATASET_FILE}")):
+        return {layers[0]: destination}
+    if (destination / DATASET_FILE).exists():
+        raise ValueError(
+            f"{destination}: is one data set already; several layer counts ({', '.join(map(str, layers))}) need another"
+        )
+    return {count: layers_directory(destination, count) for count in layers}
+
+
+def find_datasets(path: str | os.PathLike[str]) -> list[Path]:
+    """The data set directories at ``path``: itself, or the ``layers-NN`` below it.
+
+    Raises ValueError when there is none.
+    """
+    root = Path(path)
+    found = [root] if (root / DATASET_FILE).is_file() else sorted(p.parent for p in root.glob(f"*/{DATASET_FILE}"))
+    if not found:
+        raise ValueError(f"{root}: not a data set directory (no {DATASET_FILE} in it)")
+    return found
+
+
+def read_dataset(root: Path) -> dict[str, Any]:
+    """The contents of ``dataset.json``. Raises ValueError when it is missing, damaged or of a newer version."""
+    path = root / DATASET_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{root}: not a data set directory (no {DATASET_FILE} in it)") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
+    if not isinstance(data, dict) or data.get("lps_dataset") != _VERSION:
+        raise ValueError(f"{path}: must hold lps_dataset {_VERSION}, the version that this program reads")
+    return data
+
+
+def claim_dataset(root: Path, settings: dict[str, Any]) -> None:
+    """Write ``dataset.json``, or check that the one there was made with the same settings.
+
+    Raises ValueError naming every setting that differs, with both values.
+    """
+    path = root / DATASET_FILE
+    if not path.exists():
+        write_atomic(path, json.dumps({"lps_dataset": _VERSION, **settings}, indent=2) + "\n")
+        return
+    kept = _flat({key: value for key, value in read_dataset(root).items() if key != "lps_dataset"})
+    asked = _flat(json.loads(json.dumps(settings)))
+    differing = [
+        f"{key}: {kept.get(key)} there, {asked.get(key)} asked"
+        for key in sorted(kept.keys() | asked.keys())
+        if kept.get(key) != asked.get(key) and key.partition(".")[0] not in _FREE
+    ]
+    if differing:
+        raise ValueError(f"{root}: was made with other settings ({'; '.join(differing)}); choose another directory")
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the directory's lock. The system frees it when the process ends, however it ends.
+
+    Raises ValueError when another run holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / LOCK_FILE, "a+", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise ValueError(f"{root}: another run (process {holder}) is at work on it") from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def clear_partial(root: Path) -> None:
+    """Remove what an interrupted run left unfinished. Call while holding the lock."""
+    shutil.rmtree(root / PARTIAL, ignore_errors=True)
+    (root / PARTIAL).mkdir(parents=True, exist_ok=True)
+
+
+def remove_clip(root: Path, name: str) -> None:
+    """Remove a clip's output files, whichever of them exist."""
+    (root / "clips" / f"{name}.mp4").unlink(missing_ok=True)
+    (root / "means" / f"{name}.png").unlink(missing_ok=True)
+    frames = root / "frames" / name
+    if frames.is_dir():
+        shutil.rmtree(frames)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make a rename inside ``path`` last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
