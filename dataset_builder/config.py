@@ -77,5 +77,9 @@ class DegradeConfig(StrictModel):
             return {"codec": "jpeg", "quality": self.jpeg_quality, "sampling": "4:4:4"}
         from lps_sim.media import EncoderSettings
 
-        given = {"crf": self.crf, "pixel_format": self.pixel_format}
-        return EncoderSettings(gop=self.gop, **{k: v for k, v in given.items() if v is not None}).to_dict()
+        default = EncoderSettings()
+        return EncoderSettings(
+            crf=default.crf if self.crf is None else self.crf,
+            pixel_format=self.pixel_format or default.pixel_format,
+            gop=self.gop,
+        ).to_dict()

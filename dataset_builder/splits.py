@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -197,12 +197,12 @@ def verification_pairs(names: Iterable[str], pairs: int = 2000, seed: int = 0) -
         raise ValueError("names: no performer occurs in two setups or two replications")
     result = []
     for _ in range(pairs // 2):
-        first = anchors[rng.integers(len(anchors))]
+        first = anchors[int(rng.integers(len(anchors)))]
         partners = _partners(first, samples, by_performer)
-        positive = partners[rng.integers(len(partners))]
+        positive = partners[int(rng.integers(len(partners)))]
         negatives = _strangers(first, positive, samples, by_setup)
-        result.append(VerificationPair(first, positive, True))
-        result.append(VerificationPair(first, negatives[rng.integers(len(negatives))], False))
+        negative = negatives[int(rng.integers(len(negatives)))]
+        result += [VerificationPair(first, positive, True), VerificationPair(first, negative, False)]
     return result
 
 
@@ -213,10 +213,10 @@ def _partners(name: str, samples: dict[str, SampleName], by_performer: dict[int,
     return other_setup or [other for other in mine if samples[other].replication != me.replication]
 
 
-def _strangers(first: str, like: str, samples: dict[str, SampleName], by_setup: dict[int, list[str]]) -> Sequence[str]:
+def _strangers(first: str, like: str, samples: dict[str, SampleName], by_setup: dict[int, list[str]]) -> list[str]:
     """Clips of other performers than the first clip's, as near to ``like`` as there are."""
     performer, target = samples[first].performer, samples[like]
-    found: Sequence[str] = [n for n in by_setup[target.setup] if samples[n].performer != performer]
+    found = [n for n in by_setup[target.setup] if samples[n].performer != performer]
     found = found or [n for n in samples if samples[n].performer != performer]
     for field in ("camera", "action", "replication"):
         nearer = [n for n in found if getattr(samples[n], field) == getattr(target, field)]
