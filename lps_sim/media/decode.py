@@ -90,7 +90,7 @@ def probe(path: str | os.PathLike[str], count: bool = False) -> VideoInfo:
         if count:
             info = replace(info, frames=1 + sum(1 for _ in frames))
             return replace(info, variable_rate=times.variable(info.fps))
-    return replace(info, variable_rate=_first_times(path).variable(info.fps, _REORDERED))
+    return replace(info, variable_rate=_starts_variable(path, info.fps))
 
 
 def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str = "FRAME") -> Iterator[np.ndarray]:
@@ -145,8 +145,8 @@ def read_frames(path: str | os.PathLike[str], indices: Iterable[int], threads: i
     return np.stack([found[index] for index in wanted])
 
 
-def _first_times(path: Path) -> PacketTimes:
-    """Times of the first packets, read without decoding."""
+def _starts_variable(path: Path, fps: Fraction) -> bool:
+    """Whether the first packets, read without decoding, come at uneven times."""
     with open_video(path) as (container, stream):
         times = PacketTimes(stream.time_base)
         try:
@@ -155,7 +155,7 @@ def _first_times(path: Path) -> PacketTimes:
                     times.add(packet)
         except av.error.FFmpegError as error:
             raise MediaError(f"{path}: damaged: {error.strerror}") from error
-    return times
+    return times.variable(fps, _REORDERED if times.packets == _RATE_PACKETS else 0)
 
 
 def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None) -> Iterator[np.ndarray]:

@@ -80,11 +80,15 @@ class EncoderSettings:
         """The encoder's options: quality, and what keeps its bytes from varying."""
         if self.codec == "mpeg4":
             return {"flags": "+qscale+bitexact", "global_quality": str(self.crf * _QP_TO_LAMBDA)}
+        # swscale puts half-resolution colour in the middle of its 2x2 pixels; untagged, decoders expect it at the left,
+        # half a pixel off.
+        options = {"flags": "+bitexact", "chroma_sample_location": "center"}
         if self.codec == "ffv1":
-            return {"level": "3", "flags": "+bitexact"}
+            return {**options, "level": "3"}
+        options["crf"] = str(self.crf)
         if self.codec == "libvpx-vp9":
-            return {"crf": str(self.crf), "b": "0", "deadline": "good", "cpu-used": "4", "flags": "+bitexact"}
-        options = {"crf": str(self.crf), "preset": self.preset, "flags": "+bitexact"}
+            return {**options, "b": "0", "deadline": "good", "cpu-used": "4"}
+        options["preset"] = self.preset
         if self.tune:
             options["tune"] = self.tune
         if self.codec == "libx265":

@@ -1,0 +1,373 @@
+"""Pixels in and out: colours against the standards' formulas, orientation, counts, and identical bytes."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from fractions import Fraction
+from importlib import metadata
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lps_sim.errors import UnknownNameError
+from lps_sim.files import sha256_file
+from lps_sim.media import (
+    EncoderSettings,
+    VideoWriter,
+    iter_frames,
+    probe,
+    read_frames,
+    read_image,
+    read_video,
+    sample_clip,
+    write_image,
+    write_video,
+)
+
+# Decoding rounds once to 8 bits; swscale's 14-bit coefficients add a little.
+HALF_CODE = 0.52
+# swscale takes 1020 and not 1023 for the peak of full-range 10-bit video: 0.75 of a code too bright at white.
+FULL_10_BIT_CODES = HALF_CODE + 255 * (1023 / 1020 - 1)
+# 8-bit limited-range YUV in between: half a step of Y (255/219) and of V (1.58 x 255/224), then rounding to RGB.
+LOSSLESS_YUV_CODES = 2
+# x264 at CRF 4 on smooth content, on top of the above.
+NEAR_LOSSLESS_CODES = 4
+# A frame's mean: MPEG-4 part 2 codes a block's mean in steps of a whole code, in YUV.
+MEAN_CODES = 0.75
+
+WEIGHTS = {
+    "bt709": (0.2126, 0.0722),
+    "smpte170m": (0.299, 0.114),
+    "bt470bg": (0.299, 0.114),
+    "bt2020nc": (0.2627, 0.0593),
+}
+TAGS = {"bt709": 1, "unspecified": 2, "bt470bg": 5, "smpte170m": 6, "bt2020nc": 9}
+
+
+def rgb_of_yuv(y: np.ndarray, u: np.ndarray, v: np.ndarray, matrix: str, full: bool, bits: int) -> np.ndarray:
+    """ITU-T H.273, equations 28-33 and 41-46: stored YUV codes -> RGB on a scale of 0..255, unrounded."""
+    k_r, k_b = WEIGHTS[matrix]
+    unit = 2.0 ** (bits - 8)
+    y, u, v = y / unit, u / unit, v / unit
+    peak = (2.0**bits - 1) / unit
+    luma = y / peak if full else (y - 16) / 219
+    c_b, c_r = ((u - 128) / peak, (v - 128) / peak) if full else ((u - 128) / 224, (v - 128) / 224)
+    red, blue = luma + 2 * (1 - k_r) * c_r, luma + 2 * (1 - k_b) * c_b
+    green = (luma - k_r * red - k_b * blue) / (1 - k_r - k_b)
+    return np.clip(np.stack([red, green, blue], axis=-1), 0, 1) * 255
+
+
+def write_yuv(path: Path, planes: list[np.ndarray], pixel_format: str, tag: int, full: bool, transfer: int = 2) -> None:
+    """One frame of given YUV codes, stored without loss (FFV1 in Matroska) and tagged as asked."""
+    height, width = planes[0].shape
+    frame = av.VideoFrame(width, height, pixel_format)
+    for plane, codes in zip(frame.planes, planes):
+        rows = np.zeros((plane.height, plane.line_size // codes.itemsize), dtype=codes.dtype)
+        rows[:, : codes.shape[1]] = codes
+        plane.update(rows.tobytes())
+    frame.colorspace, frame.color_range = tag, 2 if full else 1
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, options={"level": "3"})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.codec_context.colorspace = tag
+        stream.codec_context.color_range = 2 if full else 1
+        stream.codec_context.color_trc = transfer
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_plain(path: Path, frames: np.ndarray, times_ms: list[int] | None = None, turn: tuple | None = None) -> None:
+    """H.264 with what the product's writer never makes: uneven times, a display matrix."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv444p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if turn is not None:
+            stream.set_display_rotation(turn[0], hflip=turn[1], vflip=turn[2])
+        for index, array in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+            frame.time_base, frame.pts = Fraction(1, 1000), times_ms[index] if times_ms else 40 * index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def smooth() -> np.ndarray:
+    """12 frames 48x64 of colours that change slowly in space and move."""
+    t, y, x = np.meshgrid(np.arange(12), np.arange(48), np.arange(64), indexing="ij")
+    waves = [np.sin((x + 2 * t) / 19), np.sin((y - t) / 17), np.cos((x + y + t) / 23)]
+    return np.rint(128 + 90 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("matrix", sorted(WEIGHTS))
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv420p", "yuv422p", "yuv420p10le"])
+def test_decoded_colours_meet_the_standards_formula(tmp_path, matrix: str, full: bool, pixel_format: str) -> None:
+    rng = np.random.default_rng(5)
+    bits = 10 if "10" in pixel_format else 8
+    dtype, unit = (np.uint16, 4) if bits == 10 else (np.uint8, 1)
+    luma = rng.integers(0, 256 * unit, (64, 64)).astype(dtype)
+    # Colour is constant, so that every subsampling stores the same picture.
+    u, v = (int(c) * unit for c in rng.integers(70, 190, 2))
+    chroma_shape = {"yuv444p": (64, 64), "yuv422p": (64, 32)}.get(pixel_format, (32, 32))
+    planes = [luma, np.full(chroma_shape, u, dtype), np.full(chroma_shape, v, dtype)]
+    path = tmp_path / "colours.mkv"
+    write_yuv(path, planes, pixel_format, TAGS[matrix], full)
+    (frame,) = iter_frames(path)
+    expected = rgb_of_yuv(
+        luma.astype(float), np.full_like(luma, u, float), np.full_like(luma, v, float), matrix, full, bits
+    )
+    assert np.abs(frame - expected).max() <= (FULL_10_BIT_CODES if full and bits == 10 else HALF_CODE)
+    info = probe(path)
+    assert (info.color_matrix, info.color_range, info.color_tagged) == (matrix, "full" if full else "limited", True)
+
+
+@pytest.mark.parametrize(
+    ("size", "guess"), [((720, 576), "smpte170m"), ((1280, 720), "bt709"), ((1920, 1080), "bt709")]
+)
+def test_untagged_colours_are_guessed_by_size_as_players_do(tmp_path, size: tuple[int, int], guess: str) -> None:
+    width, height = size
+    planes = [np.full((height, width), c, np.uint8) for c in (120, 90, 170)]
+    path = tmp_path / "untagged.mkv"
+    write_yuv(path, planes, "yuv444p", TAGS["unspecified"], full=False)
+    (frame,) = iter_frames(path)
+    expected = rgb_of_yuv(*(np.asarray(float(c)) for c in (120, 90, 170)), guess, False, 8)
+    assert np.abs(frame[5, 5] - expected).max() <= HALF_CODE
+    info = probe(path)
+    assert (info.color_matrix, info.color_tagged) == (guess, False)
+
+
+def test_hdr_is_reported(tmp_path) -> None:
+    planes = [np.full((32, 32), 400, np.uint16), *(np.full((16, 16), 512, np.uint16) for _ in range(2))]
+    write_yuv(tmp_path / "pq.mkv", planes, "yuv420p10le", TAGS["bt2020nc"], full=False, transfer=16)
+    info = probe(tmp_path / "pq.mkv")
+    assert (info.transfer, info.hdr, info.pixel_format) == ("pq", True, "yuv420p10le")
+
+
+def test_lossless_encoding_keeps_every_grey_and_colour_to_yuv_rounding(tmp_path) -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(16, axis=0)
+    colours = np.random.default_rng(2).integers(0, 256, (16, 256, 3), dtype=np.uint8)
+    frames = np.stack([ramp, colours])
+    settings = EncoderSettings(crf=0, pixel_format="yuv444p")
+    write_video(tmp_path / "lossless.mp4", frames, 25, settings)
+    back, _ = read_video(tmp_path / "lossless.mp4")
+    error = back.astype(int) - frames
+    assert np.abs(error).max() <= LOSSLESS_YUV_CODES
+    assert np.abs(error[0]).max() <= 1
+    assert abs(error.mean()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("a.mp4", EncoderSettings(crf=4)),
+        ("b.mkv", EncoderSettings("libx265", crf=4, preset="ultrafast")),
+        ("c.webm", EncoderSettings("libvpx-vp9", crf=4)),
+        ("d.avi", EncoderSettings("mpeg4", crf=1)),
+        ("e.mkv", EncoderSettings("ffv1", pixel_format="yuv444p")),
+    ],
+    ids=lambda value: value.codec if isinstance(value, EncoderSettings) else "",
+)
+def test_every_codec_gives_back_number_rate_and_colours(tmp_path, smooth, name: str, settings: EncoderSettings) -> None:
+    path = tmp_path / name
+    assert write_video(path, smooth, Fraction(30000, 1001), settings) == len(smooth)
+    back, info = read_video(path)
+    assert back.shape == smooth.shape
+    assert (info.frames, info.fps, info.variable_rate) == (len(smooth), Fraction(30000, 1001), False)
+    assert np.abs(back.astype(float) - smooth).mean() < NEAR_LOSSLESS_CODES / 2
+    assert np.abs((back.astype(float) - smooth).mean((0, 1, 2))).max() < MEAN_CODES
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_colour_tags_stand_in_the_stream(tmp_path, smooth) -> None:
+    write_video(tmp_path / "tagged.mp4", smooth, 25)
+    with av.open(str(tmp_path / "tagged.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.color_primaries, context.color_trc, context.colorspace, context.color_range) == (1, 1, 1, 1)
+    info = probe(tmp_path / "tagged.mp4")
+    assert (info.color_matrix, info.color_range, info.transfer, info.color_tagged) == (
+        "bt709",
+        "limited",
+        "bt709",
+        True,
+    )
+
+
+def test_half_resolution_colour_stays_in_place(tmp_path) -> None:
+    x = np.arange(128)
+    bump = np.exp(-((x - 60.0) ** 2) / 200)
+    row = np.stack([128 + 80 * bump, 128 - 24 * bump, np.full(128, 128.0)], axis=-1)
+    frame = np.rint(np.broadcast_to(row, (64, 128, 3))).astype(np.uint8)
+    write_video(tmp_path / "chroma.mp4", [frame] * 3, 25, EncoderSettings(crf=2))
+    back = next(iter_frames(tmp_path / "chroma.mp4"))
+    difference = back[32, :, 0].astype(float) - back[32, :, 1]
+    # Without the siting tag the centroid moves by 0.6 px.
+    assert (difference * x).sum() / difference.sum() == pytest.approx(60.0, abs=0.15)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
+def test_same_frames_give_the_same_bytes(tmp_path, smooth, codec: str) -> None:
+    settings = EncoderSettings(codec, crf=14, preset="ultrafast")
+    hashes = set()
+    for name in ("first.mkv", "second.mkv"):
+        write_video(tmp_path / name, smooth, 25, settings)
+        hashes.add(sha256_file(tmp_path / name))
+    write_video(tmp_path / "other.mkv", smooth[::-1], 25, settings)
+    assert len(hashes) == 1
+    assert sha256_file(tmp_path / "other.mkv") not in hashes
+
+
+@pytest.mark.parametrize("turn", [(0, True, False), (90, False, False), (180, False, False), (270, False, False)])
+def test_frames_come_upright(tmp_path, smooth, turn: tuple[int, bool, bool]) -> None:
+    path = tmp_path / "turned.mp4"
+    write_plain(path, smooth, turn=turn)
+    degrees, mirrored, _ = turn
+    # FFmpeg's display rotation counts anticlockwise, as numpy.rot90 does; ours is the clockwise turn applied.
+    expected = np.rot90(smooth[:, :, ::-1] if mirrored else smooth, degrees // 90, axes=(1, 2))
+    back, info = read_video(path)
+    assert np.abs(back.astype(int) - expected).max() <= NEAR_LOSSLESS_CODES + LOSSLESS_YUV_CODES
+    assert (info.width, info.height, info.rotation_deg) == (*expected.shape[2:0:-1], -degrees % 360)
+
+
+def test_variable_frame_rate_is_reported_and_frames_are_kept_as_they_are(tmp_path, smooth) -> None:
+    times = [0, 40, 80, 200, 240, 280, 320, 500, 540, 580, 620, 660]
+    write_plain(tmp_path / "variable.mp4", smooth, times_ms=times)
+    assert probe(tmp_path / "variable.mp4").variable_rate
+    assert probe(tmp_path / "variable.mp4", count=True).variable_rate
+    assert len(list(iter_frames(tmp_path / "variable.mp4"))) == len(times)
+
+
+def test_real_clips_are_what_they_are_known_to_be(bikes_path: Path, carphone_path: Path) -> None:
+    street = probe(bikes_path, count=True)
+    assert (street.width, street.height, street.frames, street.fps, street.codec) == (640, 272, 250, 25, "h264")
+    assert (street.variable_rate, street.rotation_deg, street.hdr) == (False, 0, False)
+    car = probe(carphone_path)
+    assert (car.width, car.height) == (176, 144)
+    assert json.loads(json.dumps(street.to_dict()))["fps"] == "25"
+
+
+def test_chosen_frames_are_those_of_the_whole_video(carphone_path: Path) -> None:
+    frames, info = read_video(carphone_path)
+    assert len(frames) == info.frames == probe(carphone_path, count=True).frames
+    chosen = [30, 2, 2, 117]
+    assert np.array_equal(read_frames(carphone_path, chosen), frames[chosen])
+    for wrong in ([0, len(frames)], [-1], []):
+        with pytest.raises(IndexError):
+            read_frames(carphone_path, wrong)
+
+
+@pytest.mark.parametrize(("threads", "thread_type"), [(0, "FRAME"), (3, "FRAME"), (2, "NONE")])
+def test_threads_change_nothing(carphone_path: Path, threads: int, thread_type: str) -> None:
+    for one, several in zip(iter_frames(carphone_path), iter_frames(carphone_path, threads, thread_type), strict=True):
+        assert np.array_equal(one, several)
+
+
+def test_iterating_holds_a_few_frames_only(bikes_path: Path) -> None:
+    frame_bytes = 640 * 272 * 3
+    tracemalloc.start()
+    for index, _ in enumerate(iter_frames(bikes_path)):
+        if index == 60:
+            break
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * frame_bytes
+
+
+def test_any_iterable_can_be_written_and_an_older_file_is_replaced(tmp_path, smooth) -> None:
+    path = tmp_path / "sub" / "clip.mp4"
+    write_video(path, smooth[:2], 25)
+    assert write_video(path, (frame for frame in smooth), 25) == len(smooth)
+    assert probe(path, count=True).frames == len(smooth)
+
+
+def test_an_interrupted_writer_leaves_the_older_file_and_nothing_else(tmp_path, smooth) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, smooth, 25)
+    before = sha256_file(path)
+
+    def interrupted() -> None:
+        with VideoWriter(path, 64, 48, 25) as writer:
+            writer.write(smooth[0])
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        interrupted()
+    assert sha256_file(path) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_odd_sizes_need_full_colour_resolution(tmp_path, smooth) -> None:
+    odd = smooth[:, :47, :63]
+    with pytest.raises(ValueError, match=r"multiple of 2x2 for pixel_format yuv420p, got 63x47; .*yuv444p"):
+        write_video(tmp_path / "odd.mp4", odd, 25, EncoderSettings(pixel_format="yuv420p"))
+    assert not list(tmp_path.iterdir())
+    write_video(tmp_path / "odd.mp4", odd, 25, EncoderSettings(pixel_format="yuv444p"))
+    assert probe(tmp_path / "odd.mp4").width == 63
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"codec": "x264"}, "did you mean 'libx264'"),
+        ({"crf": 52}, r"crf must be 0..51 for libx264, got 52"),
+        ({"codec": "mpeg4", "crf": 0}, r"crf must be 1..31 for mpeg4, got 0"),
+        ({"threads": 0}, "threads must be >= 1"),
+        ({"gop": 0}, "gop must be >= 1, got 0"),
+        ({"pixel_format": "yuv999p"}, "pixel_format: unknown 'yuv999p'"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_rule(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EncoderSettings(**changes)
+
+
+def test_wrong_frames_rates_and_names_leave_no_file(tmp_path, smooth) -> None:
+    path = tmp_path / "clip.mp4"
+    with pytest.raises(ValueError, match="at least one frame"):
+        write_video(path, [], 25)
+    with pytest.raises(ValueError, match="fps must be above 0"):
+        write_video(path, smooth, 0)
+    with pytest.raises(ValueError, match=r"uint8 of shape \(48, 64, 3\), got float64"):
+        write_video(path, [smooth[0], smooth[0] / 255], 25)
+    with pytest.raises(ValueError, match=r"got uint8 of shape \(48, 60, 3\)"):
+        write_video(path, [smooth[0], smooth[1, :, :60]], 25)
+    with pytest.raises(UnknownNameError, match=r"suffix of the video file: unknown '.mp5'; did you mean '.mp4'"):
+        write_video(tmp_path / "clip.mp5", smooth, 25)
+    with pytest.raises(ValueError, match="ffv1 cannot"):
+        write_video(path, smooth, 25, EncoderSettings("ffv1", pixel_format="nv12"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_png_and_tiff_keep_every_bit(tmp_path, dtype: type, suffix: str) -> None:
+    array = np.random.default_rng(4).integers(0, np.iinfo(dtype).max + 1, (9, 14, 3)).astype(dtype)
+    write_image(tmp_path / f"image{suffix}", array)
+    back = read_image(tmp_path / f"image{suffix}")
+    assert back.dtype == dtype
+    assert np.array_equal(back, array)
+    write_image(tmp_path / f"grey{suffix}", array[:, :, 0])
+    assert np.array_equal(read_image(tmp_path / f"grey{suffix}"), np.repeat(array[:, :, :1], 3, axis=2))
+
+
+def test_jpeg_keeps_smooth_colours(tmp_path, smooth) -> None:
+    write_image(tmp_path / "image.jpg", smooth[0])
+    assert np.abs(read_image(tmp_path / "image.jpg").astype(int) - smooth[0]).max() <= 8
+    with pytest.raises(ValueError, match="JPEG holds 8 bits"):
+        write_image(tmp_path / "deep.jpg", smooth[0].astype(np.uint16))
+
+
+def test_sample_clips_are_found_and_their_absence_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sample_clip("bikes.mp4").name == "bikes.mp4"
+    with pytest.raises(UnknownNameError, match=r"did you mean 'bikes.mp4'"):
+        sample_clip("bike.mp4")
+
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    with pytest.raises(FileNotFoundError, match="install the demo extra"):
+        sample_clip("bikes.mp4")
