@@ -79,7 +79,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 
 
 def bootstrap_interval(
-    values: np.ndarray, groups: Sequence[Any], seed: int = 0, level: float = 0.95
+    values: np.ndarray, groups: Sequence[Any] | np.ndarray, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
     """Percentile interval of the mean, resampling whole groups with replacement.
 

@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         return dict(load_file(path))
     try:
         return plain_tensors(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, AttributeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, AttributeError, LookupError, EOFError) as error:
         raise ValueError(f"weights: {path} is not a plain state dict: {error}") from error
 
 

@@ -6,6 +6,7 @@ on clean and on degraded clips. Its input is scaled by constants of the data set
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ def identity_attack(
 
 
 class _Clips:
-    """Frames of a list of clips in memory: ``frames`` (N, K, 3, S, S), ``means`` (N, 3, S, S), code values in [0, 1]."""
+    """Frames and mean of each clip of a list, in memory."""
 
     def __init__(self, reader: ClipReader, names: Sequence[str], config: AttackConfig) -> None:
         self.names = list(names)
@@ -170,11 +171,13 @@ def train_attacker(
     centre, spread = sample.mean(dim=(0, 1, 3, 4)), sample.std(dim=(0, 1, 3, 4)).clamp(min=0.5 / 255)
     attacker = _Attacker(IdentityNet(config.channels, len(performers)), centre, spread)
     optimizer = torch.optim.AdamW(attacker.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total_steps=config.steps, pct_start=0.1)
     augment = AugmentConfig(crop_area=(0.7, 1.0), aspect=1.1)
     order = torch.empty(0, dtype=torch.long)
     attacker.train()
     for step in range(config.steps):
+        done = step / config.steps
+        for group in optimizer.param_groups:  # a tenth of linear warm-up under a cosine to zero
+            group["lr"] = config.rate * min(1.0, 10 * done + 0.1) * 0.5 * (1 + math.cos(math.pi * done))
         if len(order) < config.batch:
             order = torch.cat([order, torch.randperm(len(clips), generator=generator)])
         chosen, order = order[: config.batch], order[config.batch :]
@@ -188,7 +191,6 @@ def train_attacker(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        schedule.step()
         if on_progress:
             on_progress(step + 1, config.steps)
     return attacker.eval()

@@ -1,0 +1,108 @@
+"""``lps train`` and ``lps test``: MSPNet on a P3AR data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import json_option, one_line, print_json, progress_display
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+
+@click.command()
+@click.option("--config", required=True, metavar="FILE", help="YAML file, or a preset: tiny, vit-b-32, vit-b-16.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as optim.epochs=10.")
+@click.option("--resume", is_flag=True, help="Go on after the last finished epoch of the run, if there is one.")
+@json_option
+def train(config: str, overrides: tuple[str, ...], resume: bool, as_json: bool) -> None:
+    """Train MSPNet: lps train --config tiny --set data.dataset=DIR --set out=runs/first"""
+    settings = _settings(config, overrides)
+    from training.loop import Progress
+    from training.loop import train as run
+
+    with progress_display() as display:
+        task = display.add_task("reading", total=None)
+
+        def show(progress: Progress) -> None:
+            if progress.phase != "validate":
+                display.update(task, completed=progress.done, total=progress.total)
+            display.update(task, description=_description(progress.phase, progress.detail))
+
+        summary = run(settings, on_progress=show, resume=resume)
+    for note in summary.notes:
+        click.echo(note, err=True)
+    if as_json:
+        print_json({key: str(value) if isinstance(value, Path) else value for key, value in vars(summary).items()})
+        return
+    click.echo(
+        f"best epoch {summary.best_epoch}: action top-1 {summary.validation_top1:.1%} on validation performers; "
+        f"{summary.seconds:.0f} s"
+    )
+    click.echo(f"checkpoint {summary.checkpoint}")
+
+
+@click.command()
+@click.option("--config", metavar="FILE", help="YAML file or preset; default: the checkpoint's own config.yaml.")
+@click.option("--checkpoint", required=True, type=click.Path(path_type=Path), help="A .safetensors checkpoint.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key: data.dataset=DIR.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: the run's.")
+@json_option
+def test(config: str | None, checkpoint: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Test a trained MSPNet on the test side of its split."""
+    settings = _settings(config or str(checkpoint.parent.parent / "config.yaml"), overrides)
+    from training import evaluate
+
+    with progress_display() as display:
+        task = display.add_task("testing", total=None)
+        results = evaluate.test(
+            settings, checkpoint, out, lambda done, total: display.update(task, completed=done, total=total)
+        )
+    if as_json:
+        print_json(results)
+        return
+    click.echo(summary_table(results))
+    click.echo(f"results {(out or settings.out) / 'results.json'}")
+
+
+def _settings(config: str, overrides: tuple[str, ...]) -> TrainConfig:
+    """The configuration; a mistake in it is wrong usage (exit status 2)."""
+    from training.config import load_config
+
+    try:
+        return load_config(config, overrides)
+    except (ValueError, OSError) as error:
+        raise click.UsageError(one_line(error)) from error
+
+
+def _description(phase: str, detail: dict[str, float]) -> str:
+    if phase == "train":
+        return (
+            f"epoch {detail['epoch']:.0f}  loss {detail['loss']:.3f}  lr {detail['lr']:.1e}  "
+            f"{detail['clips_s']:.0f} clips/s"
+        )
+    if phase == "validate":
+        return f"validation top-1 {detail['validation_top1']:.1%}"
+    return "decoding clips"
+
+
+def summary_table(results: dict[str, Any]) -> str:
+    """Results of :func:`training.evaluate.test` as lines of text."""
+    action = results["action"]
+    low, high = action["top1_interval"]
+    lines = [
+        f"action    top-1 {action['top1']:6.1%} [{low:.1%}, {high:.1%}]  top-5 {action['top5']:6.1%}  "
+        f"chance {action['chance']:.1%}  ({action['clips']} clips of {action['performers']} performers)"
+    ]
+    for head, scores in results["privacy"].items():
+        if scores["top1"] is None:
+            lines.append(f"{head:<9} no test clip shows a class that training knows")
+        else:
+            lines.append(
+                f"{head:<9} top-1 {scores['top1']:6.1%}  top-5 {scores['top5']:6.1%}  chance {scores['chance']:.1%}  "
+                f"({scores['clips']} clips; {scores['clips_of_unseen_classes']} of unseen classes left out)"
+            )
+    return "\n".join(lines)
