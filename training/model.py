@@ -90,7 +90,9 @@ class MSPNet(nn.Module):
         self.aggregator = CrossFrameAggregator(config)
         self.xclip = XCLIPModel(_xclip_config(config))
         if config.gradient_checkpointing:
-            self.xclip.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # The method was renamed in transformers 5; its first argument is the same.
+            renamed = getattr(self.xclip, "activation_checkpointing_enable", None)
+            (renamed or self.xclip.gradient_checkpointing_enable)({"use_reentrant": False})
         self.privacy_heads = nn.ModuleDict(
             {name: nn.Linear(config.projection_dim, classes) for name, classes in config.privacy_heads.items()}
         )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from training.checkpoint import convert_reference
+from training.config import load_config
 from training.model import MSPNet, MSPNetConfig
 
 GOLDEN = Path(__file__).parent.parent / "data" / "mspnet_reference_tiny.npz"
@@ -132,3 +133,19 @@ def test_sizes_that_do_not_divide_are_refused():
         MSPNetConfig(image_size=100)
     with pytest.raises(ValueError, match="vision_width must be a multiple of vision_heads"):
         MSPNetConfig(vision_heads=7)
+
+
+def test_vit_b_16_takes_a_step_with_checkpointing_and_a_frozen_text_tower():
+    options = load_config("vit-b-16").model.model_dump()
+    # one of the twelve layers of each tower: the other eleven are alike and cost seconds
+    model = MSPNet(MSPNetConfig(**{**options, "vision_layers": 1, "text_layers": 1}, privacy_heads={"identity": 106}))
+    assert model.xclip.vision_model.embeddings.num_patches == 196
+    for part in (model.xclip.text_model, model.xclip.text_projection):
+        part.requires_grad_(False)
+    ids = torch.full((3, 77), 7)
+    ids[:, 5] = 49407
+    out = model.train()(torch.randn(1, 8, 3, 224, 224), ids, weights=torch.full((1, 8, 2), 0.5))
+    (out.action_logits.logsumexp(1).sum() + out.privacy_logits["identity"].logsumexp(1).sum()).backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert all(p.grad is None for p in model.xclip.text_model.parameters())
