@@ -107,13 +107,12 @@ class ToRgb:
 
 
 class FromRgb:
-    """Converts 8-bit RGB to an encoder's pixel format: given matrix, limited range (full for the yuvj formats)."""
+    """Converts 8-bit RGB to an encoder's YUV format: limited range, given matrix."""
 
     def __init__(self, pixel_format: str, matrix: str = "bt709") -> None:
         self._reformatter = VideoReformatter()
         self._pixel_format = pixel_format
         self._matrix = _SWS_MATRIX[matrix]
-        self._range = range_tag(0, pixel_format)
 
     def __call__(self, rgb: np.ndarray) -> Any:
         """(H, W, 3) uint8, C-contiguous -> av.VideoFrame."""
@@ -124,7 +123,7 @@ class FromRgb:
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
             src_color_range=FULL,
-            dst_color_range=self._range,
+            dst_color_range=LIMITED,
             interpolation=_ACCURATE,
             threads=1,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +16,14 @@ import numpy as np
 
 from ..errors import UnknownNameError
 from ..files import atomic_path
-from .colour import FULL, LIMITED, FromRgb, MediaError, matrix_name, range_tag
+from .colour import LIMITED, FromRgb, MediaError, matrix_name
 from .decode import probe
 
 _CODECS = ("libx264", "libx265", "libvpx-vp9", "mpeg4", "ffv1")
+# Limited-range YUV only: swscale rounds colour correctly towards these, and half a code too low towards full range.
+_PIXEL_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
+# FFmpeg's usual libvpx is built without 10 bits.
+_FEWER_FORMATS = {"mpeg4": ("yuv420p",), "libvpx-vp9": ("yuv420p", "yuv422p", "yuv444p")}
 _BT709 = 1  # H.273 code point of the BT.709 primaries, transfer and matrix alike
 # mpeg4 counts its quantiser in these units when it is fixed by the "qscale" flag.
 _QP_TO_LAMBDA = 118
@@ -40,7 +44,8 @@ class EncoderSettings:
     preset
         x264/x265 preset (speed against size). Unused by the others.
     pixel_format
-        Such as ``yuv420p`` (plays everywhere, even sizes only) or ``yuv444p`` (full colour resolution, any size).
+        ``yuv420p`` (plays everywhere, even sizes only), ``yuv422p``, ``yuv444p`` (full colour resolution, any size),
+        each also with 10 bits: ``yuv420p10le`` and so on (finer and smaller, but few browsers play it).
     gop
         Frames between key frames.
     threads
@@ -50,9 +55,9 @@ class EncoderSettings:
     """
 
     codec: str = "libx264"
-    crf: int = 14
+    crf: int = 10
     preset: str = "medium"
-    pixel_format: str = "yuv420p"
+    pixel_format: str = "yuv420p10le"
     gop: int = 30
     threads: int = 1
     tune: str = ""
@@ -67,14 +72,18 @@ class EncoderSettings:
             raise ValueError(f"gop must be >= 1, got {self.gop}")
         if self.threads < 1:
             raise ValueError(f"threads must be >= 1 (a fixed number keeps the bytes the same), got {self.threads}")
-        try:
-            av.VideoFormat(self.pixel_format)
-        except ValueError as error:
-            raise ValueError(f"pixel_format: unknown {self.pixel_format!r}, such as yuv420p or yuv444p") from error
+        if self.pixel_format not in _PIXEL_FORMATS:
+            raise UnknownNameError("pixel_format", self.pixel_format, _PIXEL_FORMATS)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields, as written beside every data set."""
         return asdict(self)
+
+    def fitting(self, width: int, height: int) -> EncoderSettings:
+        """These settings, with full colour resolution where an odd size leaves no other choice."""
+        if _is_multiple(width, height, self.pixel_format):
+            return self
+        return replace(self, pixel_format=self.pixel_format.replace("420", "444").replace("422", "444"))
 
     def options(self) -> dict[str, str]:
         """The encoder's options: quality, and what keeps its bytes from varying."""
@@ -91,7 +100,11 @@ class EncoderSettings:
         options["preset"] = self.preset
         if self.tune:
             options["tune"] = self.tune
-        if self.codec == "libx265":
+        if self.codec == "libx264":
+            # The macroblock tree reads memory that it never set: other bytes from run to run unless the width is a
+            # multiple of 64.
+            options["x264-params"] = "mbtree=0"
+        else:
             options["x265-params"] = f"log-level=none:info=0:pools=none:frame-threads={self.threads}"
         return options
 
@@ -137,6 +150,10 @@ class VideoWriter:
         if self.path.suffix.lower() not in _SUFFIXES:
             raise UnknownNameError("suffix of the video file", self.path.suffix, _SUFFIXES)
         _check_size(self.width, self.height, self.settings.pixel_format)
+        formats = _FEWER_FORMATS.get(self.settings.codec, _PIXEL_FORMATS)
+        if self.settings.pixel_format not in formats:
+            rule = f"pixel_format must be one of {', '.join(formats)} for {self.settings.codec}"
+            raise ValueError(f"{rule}, got {self.settings.pixel_format}")
         self._stack = contextlib.ExitStack()
         # MPEG-4 part 2 has no place for colour tags: it is written with the matrix that players will guess.
         tag = 2 if self.settings.codec == "mpeg4" else _BT709
@@ -162,7 +179,7 @@ class VideoWriter:
             context.gop_size = settings.gop
             context.thread_count = settings.threads
             context.color_primaries = context.color_trc = context.colorspace = _BT709
-            context.color_range = FULL if range_tag(0, settings.pixel_format) == FULL else LIMITED
+            context.color_range = LIMITED
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(f"{self.path}: {settings.codec} cannot write {settings.pixel_format}: {error}") from error
         self._stream = stream
@@ -243,10 +260,18 @@ def _rate(fps: Fraction | float | int) -> Fraction:
 def _check_size(width: int, height: int, pixel_format: str) -> None:
     if width < 1 or height < 1:
         raise ValueError(f"size must be at least 1x1, got {width}x{height}")
-    chroma = av.VideoFormat(pixel_format)
-    step_x, step_y = (max(1, round(8 / max(1, size))) for size in (chroma.chroma_width(8), chroma.chroma_height(8)))
-    if width % step_x or height % step_y:
+    if not _is_multiple(width, height, pixel_format):
         raise ValueError(
-            f"size must be a multiple of {step_x}x{step_y} for pixel_format {pixel_format}, got {width}x{height}; "
-            "use an even size or pixel_format yuv444p"
+            f"size must be a multiple of {'x'.join(map(str, _steps(pixel_format)))} for pixel_format {pixel_format}, "
+            f"got {width}x{height}; use an even size or pixel_format {pixel_format.replace('420', '444')}"
         )
+
+
+def _steps(pixel_format: str) -> tuple[int, int]:
+    """Pixels that share one colour sample: across, down."""
+    return (1 if "444" in pixel_format else 2), (2 if "420" in pixel_format else 1)
+
+
+def _is_multiple(width: int, height: int, pixel_format: str) -> bool:
+    step_x, step_y = _steps(pixel_format)
+    return width % step_x == 0 and height % step_y == 0

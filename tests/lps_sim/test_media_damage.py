@@ -22,8 +22,8 @@ from lps_sim.media import (
 CONTAINERS = {
     "clip.mp4": EncoderSettings(),
     "clip.mkv": EncoderSettings("libx265", preset="ultrafast", crf=20),
-    "clip.webm": EncoderSettings("libvpx-vp9", crf=20),
-    "clip.avi": EncoderSettings("mpeg4", crf=4),
+    "clip.webm": EncoderSettings("libvpx-vp9", crf=20, pixel_format="yuv420p"),
+    "clip.avi": EncoderSettings("mpeg4", crf=4, pixel_format="yuv420p"),
 }
 
 
