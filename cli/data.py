@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -36,6 +36,12 @@ def _progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
             display.update(bar, completed=done, total=total)
 
         yield update
+
+
+def _stopped(ctx: click.Context) -> NoReturn:
+    """The end of a command that Ctrl-C stopped between two clips."""
+    click.echo("stopped; the same command goes on from here", err=True)
+    ctx.exit(_INTERRUPTED)
 
 
 def _list_failures(title: str, items: list[str], more: str) -> None:
@@ -224,8 +230,7 @@ def degrade(
         with _progress("degrading") as update:
             summary = degrade_dataset(config, update)
     except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
-        ctx.exit(_INTERRUPTED)
+        _stopped(ctx)
     _report_degrade(summary, dst, as_json)
     ctx.exit(0 if summary.ok else 1)
 
@@ -312,3 +317,72 @@ def verify(ctx: click.Context, dst: Path, workers: int | None, as_json: bool) ->
         for finding in verdict.findings:
             click.echo(f"  {finding}", err=True)
     ctx.exit(0 if all(verdict.ok for verdict in verdicts) else 1)
+
+
+def _action_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """``23,A050,hand waving`` -> NTU action numbers."""
+    if value is None:
+        return None
+    from dataset_builder.actions import NTU_ACTIONS
+    from lps_sim.errors import suggestion
+
+    numbers = []
+    for part in (part.strip() for part in value.split(",")):
+        digits = part.removeprefix("A")
+        if digits.isdecimal() and 1 <= int(digits) <= len(NTU_ACTIONS):
+            numbers.append(int(digits))
+        elif part in NTU_ACTIONS:
+            numbers.append(NTU_ACTIONS.index(part) + 1)
+        else:
+            near = suggestion(part, NTU_ACTIONS).partition(" (known")[0]
+            hint = "" if near.startswith("known") else f"; {near}"
+            raise click.BadParameter(
+                f"{part!r} is not an NTU action, 1..{len(NTU_ACTIONS)} or its name{hint}", ctx, param
+            )
+    return tuple(numbers)
+
+
+@data.command()
+@click.argument("dst", type=_PATH)
+@click.option("--performers", type=click.IntRange(1, 106), default=30, show_default=True, help="Number of people.")
+@click.option("--setups", type=click.IntRange(1, 32), default=2, show_default=True, help="Number of rooms.")
+@click.option(
+    "--actions", callback=_action_numbers, help="NTU numbers or names, by commas; default: all rendered ones."
+)
+@click.option(
+    "--cameras", type=click.IntRange(1, 3), default=3, show_default=True, help="Views at 0, +45, -45 degrees."
+)
+@click.option("--replications", type=click.IntRange(1, 2), default=2, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Only so many of all combinations, evenly at random.")
+@click.option("--size", type=SIZE, default="480x270", show_default=True)
+@click.option("--fps", type=float, default=30.0, show_default=True)
+@click.option("--seconds", type=float, default=2.5, show_default=True, help="Length of each clip.")
+@click.option("--codec", type=click.Choice(["h264", "mpeg4"]), default="h264", show_default=True)
+@click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; default: all processors.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@json_option
+@click.pass_context
+def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> None:
+    """Render labelled action clips with NTU names and ground truth into DST. Goes on where it stopped."""
+    import os
+
+    from dataset_builder.scenes.synthesize import SynthesizeConfig
+    from dataset_builder.scenes.synthesize import synthesize as render
+
+    options["workers"] = options["workers"] or os.cpu_count() or 1
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        with _progress("rendering") as update:
+            summary = render(SynthesizeConfig(destination=dst, **given), lambda done, total: update(done, total, ""))
+    except KeyboardInterrupt:
+        _stopped(ctx)
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        rate = summary.frames / summary.seconds if summary.seconds else 0.0
+        click.echo(
+            f"{dst}: {summary.rendered} clips rendered, {summary.skipped} there before, {len(summary.failed)} failed; "
+            f"{summary.frames} frames, {rate:.1f} a second"
+        )
+    _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
+    ctx.exit(1 if summary.failed else 0)
