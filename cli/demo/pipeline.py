@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,10 @@ def run_demo(settings: DemoSettings, progress: Progress) -> dict[str, Any]:
     steps.run("clips", "Render action clips", partial(_render, settings))
     fit = steps.run("film", "Film calibration shots and fit", partial(_fit, settings))
     made = steps.run("degrade", f"Degrade through {settings.layers} layers", partial(_degrade, settings))
-    folders = {"degraded": Path(made["directories"][str(settings.layers)]), "clean": Path(made["directories"]["0"])}
+    folders = {
+        "degraded": Path(str(made["directories"][str(settings.layers)])),
+        "clean": Path(made["directories"]["0"]),
+    }
     runs, identity = {}, {}
     for name, folder in folders.items():
         title = f"Train and test MSPNet, {name}"
@@ -115,32 +119,33 @@ def summary_rows(results: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 def _render(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     from dataset_builder.scenes.synthesize import SynthesizeConfig, synthesize
 
-    given = {"actions": settings.actions} if settings.actions else {}
     summary = synthesize(
         SynthesizeConfig(
             destination=settings.out / "clips",
             performers=settings.performers,
+            actions=settings.actions,
             cameras=settings.cameras,
             setups=settings.setups,
             replications=2,
+            limit=settings.clips,
             size=settings.clip_size,
-            frames=settings.clip_frames,
+            fps=settings.fps,
+            seconds=settings.seconds,
             workers=settings.worker_count,
             seed=settings.seed,
-            **given,
         ),
         advance,
     )
     if summary.failed:
-        raise ValueError(f"clips: {len(summary.failed)} could not be rendered, first {summary.failed[0]}")
-    return summary.to_dict()
+        name, reason = next(iter(summary.failed.items()))
+        raise ValueError(f"clips: {len(summary.failed)} could not be rendered; {name}: {reason}")
+    return summary.model_dump(mode="json")
 
 
 def _fit(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     """Simulated calibration shots of the true film, a fit that sees only them, and how near it came."""
-    from lps_sim.calibration.fit import fit_film
-
     from capture_rig.targets import target
+    from lps_sim.calibration.fit import fit_film
     from lps_sim.calibration.shots import ShotSet
     from lps_sim.calibration.simulate import Scene, simulate_shots
 
@@ -153,7 +158,13 @@ def _fit(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     shots = simulate_shots(truth, scenes, camera, folder, settings.fit_layers, settings.seed, advance)
     fit = fit_film(ShotSet.load(shots))
     fit.film.save(settings.out / "film.h5")
-    return fit.to_dict()
+    return {
+        "converged": fit.converged,
+        "iterations": fit.iterations,
+        "reduced_chi2": fit.reduced_chi2,
+        "families": [asdict(score) for score in fit.scores],
+        "shots": len(fit.residuals),
+    }
 
 
 def _degrade(settings: DemoSettings, advance: Advance) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from lps_sim.config import StrictModel
 
 # 1 2 4 5 8 9 13 14 15 16 train and the rest test by the cross-subject rule of NTU RGB+D.
 PERFORMERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+# Large movements, three of them mutual: drink water, pick up, sit down, stand up, cheer up, hand waving, kicking
+# something, hopping, squat down, arm circles, kicking, shaking hands.
+ACTIONS = (1, 6, 8, 9, 22, 23, 24, 26, 51, 58, 80, 97)
 
 
 class DemoSettings(StrictModel):
@@ -26,11 +29,13 @@ class DemoSettings(StrictModel):
     fit_layers: tuple[int, ...] = Field(default=(1, 4, 10), description="layer counts of the calibration shots")
     shot_size: tuple[int, int] = (320, 180)
     performers: tuple[int, ...] = PERFORMERS
-    actions: tuple[int, ...] = Field(default=(), description="NTU action numbers; empty: every rendered one")
+    actions: tuple[int, ...] = ACTIONS
     cameras: int = Field(default=3, ge=1, le=3)
     setups: tuple[int, ...] = (1, 2)
     clip_size: tuple[int, int] = (320, 180)
-    clip_frames: int = Field(default=32, ge=9)
+    fps: float = 15.0
+    seconds: float = 2.4
+    clips: int | None = Field(default=None, ge=1, description="render only this many of all combinations")
     frame_size: int = Field(default=112, description="side of the data set's square frames, px")
     protocol: str = "ntu120-xsub"
     training: tuple[str, ...] = Field(default=(), description="key=value overrides of the `tiny` preset")
@@ -42,10 +47,10 @@ class DemoSettings(StrictModel):
         if size == "quick":
             small: dict[str, Any] = {
                 "performers": (1, 2, 3, 4),
-                "actions": (9, 23),
+                "actions": (22, 80),
                 "cameras": 1,
                 "clip_size": (160, 90),
-                "clip_frames": 16,
+                "seconds": 1.0,
                 "shot_size": (160, 90),
                 "training": ("optim.epochs=2", "optim.warmup_epochs=1", "data.validation_share=0.4"),
                 "attack_steps": 10,
