@@ -36,6 +36,8 @@ STYLE: Mapping[str, Any] = {
     "axes.spines.top": False,
     "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
     "grid.alpha": 0.3,
 }
 _FIGURE_DPI = 150
@@ -177,7 +179,8 @@ def table(
         if len(values) != len(columns):
             raise ValueError(f"every row must have {len(columns)} cells ({', '.join(columns)}), got {len(values)}")
         cells.append([(format_cell(value), isinstance(value, (int, float, np.number))) for value in values])
-    return Block("table", {"rows": cells, "columns": columns, "caption": caption})
+    numeric = [any(row[place][1] for row in cells) for place in range(len(columns))]
+    return Block("table", {"rows": cells, "columns": list(zip(columns, numeric)), "caption": caption})
 
 
 def format_cell(value: Any) -> str:
