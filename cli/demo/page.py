@@ -9,7 +9,7 @@ from typing import Any
 from dataset_builder.naming import parse_name
 from dataset_builder.splits import side
 from lps_sim import FilmModel
-from lps_sim.media import sample_clip
+from lps_sim.media import probe, sample_clip
 from lps_sim.report import Block, Page, bullets, facts, gallery, paragraph, picture, table
 
 from . import pictures
@@ -39,8 +39,18 @@ def write_page(settings: DemoSettings, results: dict[str, Any]) -> None:
     page.write(settings.out / "report.html")
 
 
-def _street(settings: DemoSettings, film: FilmModel) -> list[Block]:
+def opening_clip(settings: DemoSettings) -> Path:
+    """The real clip that opens the page.
+
+    Raises MediaError when it cannot be decoded, FileNotFoundError with the cure when the street clip is not installed.
+    """
     video = settings.video or sample_clip("bikes.mp4")
+    probe(video)
+    return video
+
+
+def _street(settings: DemoSettings, film: FilmModel) -> list[Block]:
+    video = opening_clip(settings)
     return [
         paragraph(
             f"A real clip ({video.name}) behind a simulated film, `{film.name}`, with the noise and rounding of an "

@@ -62,10 +62,13 @@ class Steps:
 def run_demo(settings: DemoSettings, progress: Progress) -> dict[str, Any]:
     """Run every step that is not finished yet and write ``DIR/report.html``.
 
+    A missing or unreadable opening clip is an error before any work is done.
+
     Returns the results as they stand in ``DIR/results.json``; ``summary`` has the rows of the page's first table.
     """
-    from .page import write_page
+    from .page import opening_clip, write_page
 
+    opening_clip(settings)
     settings.out.mkdir(parents=True, exist_ok=True)
     steps = Steps(settings, progress)
     steps.run("clips", "Render action clips", partial(_render, settings))
