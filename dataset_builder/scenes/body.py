@@ -169,7 +169,8 @@ def _top(person: Performer, skeleton: Skeleton) -> list[Part]:
 
     shape: Shape = [
         cone([0, level(0.70), -0.01], [0, level(0.34), 0.0], chest + loose, waist + loose, 0.68),
-        cone([0, level(0.34), 0.0], [0, level(-0.02), 0.0], waist + loose, hips + loose, 0.72, 0.05),
+        cone([0, level(0.34), 0.0], [0, level(-0.04), 0.0], waist + loose, 1.05 * hips + loose, 0.75, 0.05),
+        cone([0, level(-0.04), 0.0], [0, level(-0.30), 0.0], 1.05 * hips + loose, 1.05 * hips + loose, 0.75, 0.03),
         ellipsoid([0, level(0.25), 0.035 * h], np.array([0.06, 0.07, 0.04]) * h * (0.55 + body.belly * 1.6), 0, 0.08),
     ]
     for sign in (1.0, -1.0):
@@ -205,18 +206,22 @@ def _top(person: Performer, skeleton: Skeleton) -> list[Part]:
     hem_y = level({"jacket": -0.13, "sweater": -0.09, "vest": -0.04}.get(person.top, -0.1))
     shape.append(plane([0, -1, 0], -hem_y, 0.006))
     mesh = build_mesh(shape, [-0.75, hem_y - 0.03, -0.25], [0.75, neck_y + 0.08, 0.3], 0.0165, fold_m=0.05)
-    beyond = np.zeros(len(mesh.vertices))
+    on_arm = np.zeros(len(mesh.vertices), bool)
     uv_sleeve = np.zeros((len(mesh.vertices), 2), np.float32)
     for side in "lr":
         a, b = rest[f"upper_arm_{side}"], rest[f"forearm_{side}"]
         around = _around(mesh.vertices, a, b)
         mine = (mesh.vertices[:, 0] > 0) == (side == "l")
-        beyond = np.where(mine, around[:, 1], beyond)
+        axis = a + np.outer(around[:, 1], (b - a) / np.linalg.norm(b - a))
+        near = np.linalg.norm(mesh.vertices - axis, axis=1) < 0.05 * h * max(body.limb, 0.9)
+        on_arm |= mine & near & (around[:, 1] > 0.012 * h)
         uv_sleeve[mine] = around[mine]
     uv_sleeve[:, 1] = np.clip(0.12 + uv_sleeve[:, 1] / (0.40 * h), 0, 1)
-    angle = np.abs(np.arctan2(mesh.vertices[:, 0], mesh.vertices[:, 2] * 1.45)) / np.pi
+    # Half way round from front to back by breadth, so that stripes keep their width: 0 front, 0.5 side, 1 back.
+    breadth = np.clip(np.abs(mesh.vertices[:, 0]) / (0.26 * h), 0, 0.5)
+    angle = np.where(mesh.normals[:, 2] > 0, breadth, 1 - breadth)
     uv_top = np.stack([angle, np.clip((neck_y + 0.03 * h - mesh.vertices[:, 1]) / (0.40 * h), 0, 1)], axis=1)
-    is_sleeve = beyond[mesh.faces].mean(axis=1) > 0.015 * h
+    is_sleeve = on_arm[mesh.faces].sum(axis=1) > 1
     bones: tuple[str, ...] = ("pelvis", "spine", "chest", "clavicle_l", "upper_arm_l", "forearm_l")
     bones += ("clavicle_r", "upper_arm_r", "forearm_r")
     parts = []
@@ -231,9 +236,10 @@ def _bottom(person: Performer, skeleton: Skeleton) -> list[Part]:
     rest, body, h = skeleton.rest, person.body, person.body.stature_m
     hips = 0.081 * h * body.hip * (0.5 + 0.5 * body.girth)
     waist_y, crotch = rest["pelvis"][1] + 0.045 * h, rest["thigh_l"][1]
-    thigh = 0.049 * h * (0.45 * body.girth + 0.55 * body.limb)
-    ease = {"trousers": 0.010, "jeans": 0.004, "shorts": 0.014, "skirt": 0.0}[person.bottom]
-    shape: Shape = [cone([0, waist_y, 0], [0, crotch - 0.005 * h, -0.006 * h], 0.9 * hips, hips, 0.74)]
+    thigh = 0.046 * h * (0.45 * body.girth + 0.55 * body.limb)
+    ease = {"trousers": 0.008, "jeans": 0.002, "shorts": 0.014, "skirt": 0.0}[person.bottom]
+    waist = min(0.070 * h * body.girth * (0.86 if person.feminine else 1.0), 0.9 * hips)
+    shape: Shape = [cone([0, waist_y, 0], [0, crotch - 0.002 * h, -0.006 * h], waist, 0.97 * hips, 0.70)]
     knee_y, ankle_y = rest["shin_l"][1], rest["foot_l"][1]
     if person.bottom == "skirt":
         hem = 0.75 * knee_y + 0.25 * crotch
@@ -243,8 +249,8 @@ def _bottom(person: Performer, skeleton: Skeleton) -> list[Part]:
         for side in "lr":
             hip, knee, ankle = rest[f"thigh_{side}"], rest[f"shin_{side}"], rest[f"foot_{side}"]
             calf = 0.033 * h * body.limb
-            shape.append(cone(hip, knee, thigh + ease, calf + 0.006 + ease, 1.0, 0.035))
-            shape.append(cone(knee, ankle, calf + 0.004 + ease, 0.026 * h + ease, 1.0, 0.02))
+            shape.append(cone(hip, knee, thigh + ease, calf + 0.002 + ease, 1.0, 0.035))
+            shape.append(cone(knee, ankle, calf + 0.002 + ease, 0.024 * h + ease, 1.0, 0.02))
     shape.append(plane([0, -1, 0], -hem, 0.004))
     mesh = build_mesh(shape, [-0.34, hem - 0.03, -0.26], [0.34, waist_y + 0.16, 0.26], 0.0165, fold_m=0.05)
     angle = np.abs(np.arctan2(mesh.vertices[:, 0], mesh.vertices[:, 2])) / np.pi

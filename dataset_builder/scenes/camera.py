@@ -38,7 +38,7 @@ class View:
         return np.asarray(self.f_px * local[..., :2] / local[..., 2:] + centre)
 
 
-def view(camera: int, distance_m: float, height_m: float, width: int, height: int, aim_m: float = 0.95) -> View:
+def view(camera: int, distance_m: float, height_m: float, width: int, height: int, aim_m: float = 1.02) -> View:
     """Camera 1..3 at ``distance_m`` from the action and ``height_m`` above the floor, aimed at height ``aim_m``.
 
     Raises ValueError for another camera number.

@@ -27,7 +27,7 @@ def head_shape(person: Performer, skeleton: Skeleton) -> Shape:
         return np.asarray(c + s * np.array([x, y, z]))
 
     w = face.width
-    neck = 0.031 * person.body.stature_m * person.body.neck
+    neck = 0.0275 * person.body.stature_m * person.body.neck
     shape: Shape = [
         ellipsoid(at(0, 0.028, -0.012), s * np.array([0.074 * w, 0.087, 0.095]), 0.0, 0.02),
         ellipsoid(at(0, -0.035, 0.022), s * np.array([0.056 * (0.4 * w + 0.6 * face.jaw), 0.07, 0.068]), 0.2, 0.035),

@@ -159,7 +159,7 @@ class Motion:
         self.nod += style.head_pitch_rad - 0.5 * style.slouch_rad + 0.03 * self.noise(0.4)
         self.tilt += style.head_tilt_rad
         for side, sign in SIDES:
-            rest = np.array([0.14 + 0.05 * style.elbow, -0.955, 0.1 + 0.12 * max(style.slouch_rad, 0)])
+            rest = np.array([0.07 + 0.06 * style.elbow, -0.965, 0.08 + 0.12 * max(style.slouch_rad, 0)])
             self.hand[side] += rest + 0.015 * style.sway * np.stack([self.noise(0.4) for _ in range(3)], axis=1)
             self.hand[side][:, 2] += 0.05 * sign * style.asymmetry
 

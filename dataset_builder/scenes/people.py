@@ -167,14 +167,20 @@ def performer(seed: int, number: int) -> Performer:
     rank = _even(common, number)
     centre, spread = (1.64, 0.22) if feminine else (1.77, 0.26)
     stature = float(np.clip(centre + spread * (rank - 0.5) + own.normal(0, 0.01), *STATURE_M))
-    skin = linear(_SKIN[_spread(common, number, len(_SKIN))]) * own.uniform(0.92, 1.06)
+    shade = _spread(common, number, len(_SKIN))
+    skin = linear(_SKIN[shade]) * own.uniform(0.92, 1.06)
     hair_style = _hair_style(common, own, number, feminine)
-    hair_rgb = linear(_HAIR[min(_spread(common, number, len(_HAIR)), len(_HAIR) - 1)])
+    colours = _HAIR if shade < 4 else _HAIR[:3] + _HAIR[-2:]
+    hair_rgb = linear(colours[_spread(common, number, len(_HAIR)) % len(colours)])
     top = TOPS[_spread(common, number, len(TOPS))]
     pattern = PATTERNS[_spread(common, number, len(PATTERNS))]
     hue = _even(common, number)
-    top_rgb = hsv(hue, own.uniform(0.45, 0.95), own.uniform(0.45, 0.95))
-    accent = linear("f2f0ea") if own.random() < 0.45 else hsv(hue + own.uniform(0.3, 0.7), own.uniform(0.4, 0.9), 0.8)
+    top_rgb = hsv(hue, own.uniform(0.35, 0.8), own.uniform(0.35, 0.85))
+    accent = (
+        linear("f2f0ea")
+        if own.random() < 0.45
+        else hsv(hue + own.uniform(0.3, 0.7), own.uniform(0.25, 0.7), own.uniform(0.3, 0.8))
+    )
     if own.random() < 0.2:
         top_rgb = linear(str(own.choice(["1c1d22", "e8e6e0", "6b6e75"])))
     bottom = BOTTOMS[_spread(common, number, len(BOTTOMS))]

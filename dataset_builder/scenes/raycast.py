@@ -208,23 +208,26 @@ def _area_light(solids, groups, light, point, normal, state, direction):
 
 @njit(cache=True)
 def render_room(
-    solids, groups, walls, lights, radiance, bounce, glow, rotation, position, f_px, samples, seed, out, depth, floor
+    solids, groups, walls, lights, radiance, bounce, glow, rotation, position, f_px, samples, seed, out, albedo, facing, depth, floor
 ):  # fmt: skip
     """Linear light ``out`` (H, W, 3) of the room, inverse depth ``depth`` (H, W) at sample centres and floor places.
 
     ``lights`` (L, 13) with ``radiance`` (L, 3); ``bounce`` (3,) is the radiance with which one bounce is lit;
-    ``glow`` (L,) tells which lights are seen as bright windows on their wall.
+    ``glow`` (L,) tells which lights are seen as bright windows on their wall. ``albedo`` and ``facing`` (H, W, 3)
+    receive the mean reflectance and normal, for :func:`denoise`.
     """
     height, width = out.shape[0], out.shape[1]
     scale = depth.shape[0] // height
     state = np.zeros(1, np.uint32)
     d, point, normal, colour = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
     to_light, there, normal2, colour2 = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
-    total = np.zeros(3, F)
+    total, white, mean = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
     for y in range(height):
         for x in range(width):
             state[0] = _hash(x, y, seed)
             total[:] = F(0.0)
+            white[:] = F(0.0)
+            mean[:] = F(0.0)
             floor[y, x, 2] = F(-1.0)
             for s in range(samples):
                 jx, jy = (F(s) + _unit(state)) / F(samples), _unit(state)
@@ -241,8 +244,12 @@ def render_room(
                 if seen >= 0:
                     for ch in range(3):
                         total[ch] += glow[seen] * radiance[seen, ch]
+                        white[ch] += glow[seen] * radiance[seen, ch]
+                        mean[ch] += normal[ch]
                     continue
                 for k in range(3):
+                    white[k] += colour[k]
+                    mean[k] += normal[k]
                     point[k] += F(1e-3) * normal[k]
                 for i in range(lights.shape[0]):
                     amount = _area_light(solids, groups, lights[i], point, normal, state, to_light)
@@ -269,6 +276,8 @@ def render_room(
                     total[ch] += colour[ch] * colour2[ch] * bounce[ch]
             for ch in range(3):
                 out[y, x, ch] = total[ch] / F(samples)
+                albedo[y, x, ch] = white[ch] / F(samples)
+                facing[y, x, ch] = mean[ch] / F(samples)
             for sy in range(scale):
                 for sx in range(scale):
                     cx = (F(x) + (F(sx) + F(0.5)) / F(scale) - F(0.5) * width) / f_px
@@ -295,3 +304,35 @@ def _within(light, point):
         lb += light[6 + k] ** 2
         off += r * light[9 + k]
     return abs(off) < F(0.05) and F(0.0) <= a <= la and F(0.0) <= b <= lb
+
+
+@njit(cache=True)
+def denoise(noisy, albedo, facing, depth, radius, out):
+    """Light on the surfaces averaged over neighbours of like normal and depth; their pattern stays as it is.
+
+    ``noisy`` (H, W, 3) is divided by ``albedo``, filtered with the weights of a cross bilateral filter over
+    2 ``radius`` + 1 pixels, and multiplied by it again. ``depth`` is the inverse depth at an equal or finer grid.
+    """
+    height, width = noisy.shape[0], noisy.shape[1]
+    scale = depth.shape[0] // height
+    for y in range(height):
+        for x in range(width):
+            total, red, green, blue = F(0.0), F(0.0), F(0.0), F(0.0)
+            here = depth[y * scale, x * scale]
+            for v in range(max(0, y - radius), min(height, y + radius + 1)):
+                for u in range(max(0, x - radius), min(width, x + radius + 1)):
+                    like = F(0.0)
+                    for k in range(3):
+                        like += facing[y, x, k] * facing[v, u, k]
+                    change = abs(depth[v * scale, u * scale] - here) / here
+                    if (like < F(0.85) or change > F(0.05)) and not (u == x and v == y):
+                        continue
+                    square = F((u - x) * (u - x) + (v - y) * (v - y)) / F(radius * radius)
+                    weight = np.exp(F(-1.5) * square)
+                    total += weight
+                    red += weight * noisy[v, u, 0] / albedo[v, u, 0]
+                    green += weight * noisy[v, u, 1] / albedo[v, u, 1]
+                    blue += weight * noisy[v, u, 2] / albedo[v, u, 2]
+            out[y, x, 0] = red / total * albedo[y, x, 0]
+            out[y, x, 1] = green / total * albedo[y, x, 1]
+            out[y, x, 2] = blue / total * albedo[y, x, 2]

@@ -94,7 +94,7 @@ def _room(seed: int, setup: int) -> Room:
 @lru_cache(maxsize=12)
 def _plate(seed: int, setup: int, camera: int, width: int, height: int) -> Plate:
     room = _room(seed, setup)
-    samples = int(np.clip(12 * 480 * 270 / (width * height), 8, 32))
+    samples = int(np.clip(8 * 480 * 270 / (width * height), 4, 16))
     noise = named_seed(seed, "plate", setup, camera) % 2**31
     return render_plate(room, room.view(camera, width, height), samples, SUPERSAMPLE, seed=noise)
 

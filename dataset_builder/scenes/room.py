@@ -127,7 +127,7 @@ def _table(
     for _ in range(rng.integers(2, 5)):
         size = rng.uniform(0.03, 0.11, 3)
         spot = _at(place, yaw, rng.uniform(-0.8, 0.8) * w, height + 0.02 + size[1], rng.uniform(-0.6, 0.6) * d)
-        solids.append(_solid(spot, size, hsv(rng.random(), 0.6, 0.7), yaw + rng.uniform(-0.5, 0.5)))
+        solids.append(_solid(spot, size, hsv(rng.random(), 0.45, 0.65), yaw + rng.uniform(-0.5, 0.5)))
     build.group(*solids)
 
 
@@ -190,10 +190,9 @@ def _plant(build: _Builder, rng: np.random.Generator, place: tuple[float, float]
     build.group(*solids)
 
 
-def _wall_pieces(build: _Builder, rng: np.random.Generator) -> None:
-    """Door, pictures and a board: thin boxes on the back wall and the side walls."""
+def _wall_pieces(build: _Builder, rng: np.random.Generator, side: float, window_behind: bool) -> None:
+    """Door and pictures: thin boxes on the side wall without a window and on the back wall."""
     door = hsv(rng.random(), rng.uniform(0.0, 0.4), rng.uniform(0.45, 0.9))
-    side = rng.choice([-1.0, 1.0])
     x = side * HALF_WIDTH_M
     build.group(
         _solid([x, 1.02, 0.1], [0.03, 1.02, 0.43], door),
@@ -201,15 +200,14 @@ def _wall_pieces(build: _Builder, rng: np.random.Generator) -> None:
         _solid([x - side * 0.06, 1.0, 0.42], [0.03, 0.02, 0.05], linear("8a8a8a")),
     )
     pictures = []
-    for wall in rng.permutation(3)[: rng.integers(2, 4)]:
+    for wall in (1,) if window_behind else (0, 1):
         size = rng.uniform(0.22, 0.5, 2)
         y, kind = rng.uniform(1.45, 1.75), int(rng.choice([raycast.PICTURE, raycast.LANDSCAPE]))
-        a, b = hsv(rng.random(), 0.6, 0.75), hsv(rng.random(), 0.6, 0.6)
+        a, b = hsv(rng.random(), 0.4, 0.8), hsv(rng.random(), 0.5, 0.55)
         if wall == 0:
             spot, half = [rng.uniform(-2.2, 2.2), y, BACK_M + 0.01], [size[0], size[1], 0.015]
         else:
-            sign = 1.0 if wall == 1 else -1.0
-            spot, half = [sign * (HALF_WIDTH_M - 0.01), y, rng.uniform(-2.0, -0.9)], [0.015, size[1], size[0]]
+            spot, half = [side * (HALF_WIDTH_M - 0.01), y, rng.uniform(-2.0, -1.0)], [0.015, size[1], size[0]]
         rim = [half[k] + (0.03 if half[k] > 0.02 else -0.004) for k in range(3)]
         pictures += [_solid(spot, half, a, 0.0, 0, kind, 0.35, b), _solid(spot, rim, linear("2a2320"))]
     build.group(*pictures)
@@ -232,9 +230,12 @@ def build_room(seed: int, setup: int) -> Room:
         raise ValueError(f"setup must be 1..32, got {setup}")
     rng = named_rng(seed, "room", setup)
     build = _Builder()
-    _wall_pieces(build, rng)
+    side, window_behind = float(rng.choice([-1.0, 1.0])), bool(rng.random() < 0.3)
+    _wall_pieces(build, rng, side, window_behind)
     corners = [(-2.75, -2.1), (2.75, -2.1), (0.0, -2.3)]
     pieces = rng.permutation(4)
+    if window_behind and pieces[2] == 0:  # a tall shelf would stand before the window
+        pieces = np.roll(pieces, 1)
     for place, piece in zip(corners, pieces):
         yaw = {-2.75: 0.5, 2.75: -0.5, 0.0: 0.0}[place[0]] + rng.uniform(-0.1, 0.1)
         spot = (place[0] + rng.uniform(-0.2, 0.2), place[1] + rng.uniform(-0.05, 0.1))
@@ -256,18 +257,16 @@ def build_room(seed: int, setup: int) -> Room:
     if rng.random() < 0.5:
         near = (float(rng.choice([-1.0, 1.0])) * rng.uniform(1.45, 1.7), rng.uniform(0.35, 0.6))
         _table(build, rng, near, rng.uniform(-0.4, 0.4), 0.40)
-    return _light(build, rng)
+    return _light(build, rng, side, window_behind)
 
 
-def _light(build: _Builder, rng: np.random.Generator) -> Room:
-    side = float(rng.choice([-1.0, 1.0]))
+def _light(build: _Builder, rng: np.random.Generator, side: float, window_behind: bool) -> Room:
     lamp_at = np.array([side * rng.uniform(0.3, 1.4), CEILING_M - 0.01, rng.uniform(1.1, 2.2)])
     w, d = rng.uniform(0.3, 0.7), rng.uniform(0.15, 0.4)
     lamp = _rectangle(lamp_at - [w, 0, d], [2 * w, 0, 0], [0, 0, 2 * d], [0, -1, 0])
     wx, wy, wz = rng.uniform(0.7, 1.1), rng.uniform(0.55, 0.75), rng.uniform(0.0, 1.6)
     x = -side * (HALF_WIDTH_M - 0.005)
-    back = bool(rng.random() < 0.3)
-    if back:
+    if window_behind:
         cx = rng.uniform(-1.8, 1.8)
         window = _rectangle([cx - wx, 1.55 - wy, BACK_M + 0.005], [2 * wx, 0, 0], [0, 2 * wy, 0], [0, 0, 1])
         bars = [_solid([cx + k * wx, 1.55, BACK_M], [0.03, wy, 0.04], linear("f0eee8")) for k in (-1, 0, 1)]
@@ -279,10 +278,13 @@ def _light(build: _Builder, rng: np.random.Generator) -> Room:
     build.group(*bars)
     warm = np.array([1.0, rng.uniform(0.86, 0.97), rng.uniform(0.68, 0.9)])
     cool = np.array([rng.uniform(0.82, 0.97), rng.uniform(0.93, 1.0), 1.0])
-    lights = np.array([lamp, window], np.float32)
+    rear = _rectangle([-side * 1.2 - 0.6, CEILING_M - 0.01, -1.6], [1.2, 0, 0], [0, 0, 0.4], [0, -1, 0])
+    lights = np.array([lamp, window, rear], np.float32)
     # Radiance relative to the lamp's flux: the window is larger and dimmer.
     share = rng.uniform(0.15, 0.45)
-    radiance = np.stack([warm * (1 - share) / lamp[12], 2.2 * cool * share / window[12]])
+    radiance = np.stack(
+        [warm * (1 - share) / lamp[12], 2.2 * cool * share / window[12], 0.6 * warm * (1 - share) / rear[12]]
+    )
     walls, floor_rgb, wall_rgb = _walls(rng)
     at = np.array([0.0, 1.15, 0.0])
     beams = []
@@ -292,12 +294,13 @@ def _light(build: _Builder, rng: np.random.Generator) -> Room:
         direction = centre / distance
         strength = max(0.0, float(-direction @ light[9:12])) * light[12] / (distance**2 * np.pi)
         beams.append((direction, colour * strength))
-    direct = beams[0][1] + 0.6 * beams[1][1]
+    direct = beams[0][1] + 0.6 * beams[1][1] + 0.5 * beams[2][1]
     bounce = 0.85 * direct + 0.03 * direct.mean()
-    exposure = rng.uniform(0.78, 1.05) / float((direct * 0.75 + bounce * wall_rgb).mean())
-    key, fill = (np.concatenate([d, c * exposure]).astype(np.float32) for d, c in beams)
+    exposure = rng.uniform(0.85, 1.1) / float((direct * 0.75 + bounce * wall_rgb).mean())
+    key, fill = (np.concatenate([d, c * exposure]).astype(np.float32) for d, c in beams[:2])
     bounce = bounce * exposure
-    above, below = bounce * (0.5 * wall_rgb + 0.4), bounce * (0.5 * floor_rgb + 0.3 * wall_rgb)
+    above = bounce * (0.5 * wall_rgb + 0.4) + 0.5 * exposure * beams[2][1]
+    below = bounce * (0.5 * floor_rgb + 0.3 * wall_rgb)
     on_floor = key[3:].mean() * key[1]
     rest = (fill[3:].mean() * max(fill[1], 0.1) + (bounce * wall_rgb).mean()) * 0.9
     return Room(
@@ -306,7 +309,8 @@ def _light(build: _Builder, rng: np.random.Generator) -> Room:
         walls=walls,
         lights=lights,
         radiance=(radiance * exposure).astype(np.float32),
-        glow=np.array([0.0, 1.0], np.float32) * np.float32(1.2 / max(float((radiance[1] * exposure).mean()), 1e-6)),
+        glow=np.array([0.0, 1.0, 0.0], np.float32)
+        * np.float32(1.2 / max(float((radiance[1] * exposure).mean()), 1e-6)),
         bounce=bounce.astype(np.float32),
         key=key,
         fill=fill,
@@ -322,16 +326,16 @@ def _light(build: _Builder, rng: np.random.Generator) -> Room:
 
 def _walls(rng: np.random.Generator) -> tuple[Float, Float, Float]:
     """Rows (6, 4 + SOLID) of -x, +x, floor, ceiling, -z, +z; and the mean colours of floor and walls."""
-    hue, light = rng.random(), rng.uniform(0.62, 0.92)
-    wall = hsv(hue, rng.uniform(0.02, 0.28), light)
-    accent = hsv(hue + rng.uniform(-0.1, 0.1), rng.uniform(0.05, 0.4), light * rng.uniform(0.75, 1.0))
+    hue, light = rng.random(), rng.uniform(0.72, 0.94)
+    wall = hsv(hue, rng.uniform(0.02, 0.2), light)
+    accent = hsv(hue + rng.uniform(-0.1, 0.1), rng.uniform(0.05, 0.35), light * rng.uniform(0.8, 1.0))
     floor_kind = int(rng.choice([raycast.PLANKS, raycast.PLANKS, raycast.TILES, raycast.CARPET]))
     if floor_kind == raycast.PLANKS:
         floor, second, scale = linear(str(rng.choice(WOODS[:4]))), np.float32(0.55), rng.uniform(0.09, 0.16)
     elif floor_kind == raycast.TILES:
         floor, second, scale = hsv(rng.random(), 0.08, rng.uniform(0.6, 0.8)), np.float32(0.6), rng.uniform(0.3, 0.6)
     else:
-        floor, second, scale = hsv(rng.random(), rng.uniform(0.1, 0.45), rng.uniform(0.35, 0.6)), np.float32(0.7), 1.0
+        floor, second, scale = hsv(rng.random(), rng.uniform(0.05, 0.3), rng.uniform(0.4, 0.65)), np.float32(0.7), 1.0
     pattern = raycast.PAPER if rng.random() < 0.25 else raycast.PLAIN
     blank = np.zeros(3, np.float32)
     places = [-HALF_WIDTH_M, HALF_WIDTH_M, 0.0, CEILING_M, BACK_M, FRONT_M]
@@ -348,12 +352,14 @@ def _walls(rng: np.random.Generator) -> tuple[Float, Float, Float]:
 def render_plate(room: Room, seen: View, samples: int, supersample: int, light: float = 1.0, seed: int = 0) -> Plate:
     """The empty room in a view; ``light`` scales all lights, ``samples`` are the rays a pixel."""
     shape = (seen.height, seen.width)
-    out = np.zeros((*shape, 3), np.float32)
+    noisy, albedo, facing, out = (np.zeros((*shape, 3), np.float32) for _ in range(4))
     depth = np.zeros((shape[0] * supersample, shape[1] * supersample), np.float32)
     floor = np.zeros((*shape, 3), np.float32)
     raycast.render_room(
         room.solids, room.groups, room.walls, room.lights, room.radiance, room.bounce, room.glow,
         seen.rotation.astype(np.float32), seen.position.astype(np.float32), np.float32(seen.f_px),
-        samples, seed, out, depth, floor,
+        samples, seed, noisy, albedo, facing, depth, floor,
     )  # fmt: skip
+    radius = 2 + round(seen.width / 480)
+    raycast.denoise(noisy, np.maximum(albedo, np.float32(1e-3)), facing, depth, radius, out)
     return Plate(out * np.float32(light), depth, floor)

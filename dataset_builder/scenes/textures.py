@@ -156,8 +156,9 @@ def _cloth(person: Performer, sleeve: bool) -> Float:
         _blend(image, linear("dfdcd4"), inner.astype(np.float32))
         _blend(image, person.top_rgb * np.float32(0.4), (np.abs(u - 0.065) < 0.012) * (v > 0.3).astype(np.float32))
     if person.top == "shirt" and not sleeve:
-        _blend(image, person.top_rgb * np.float32(0.6), 0.8 * (u < 0.012).astype(np.float32))
-        _blend(image, linear("f4f2ec"), ((v < 0.085) & (u < 0.6)).astype(np.float32) * 0.7)
+        _blend(image, image * np.float32(0.55), 0.8 * (u < 0.012).astype(np.float32))
+        buttons = (u < 0.012) & (np.sin(2 * np.pi * along / 0.085) > 0.9)
+        _blend(image, linear("f4f2ec"), buttons.astype(np.float32))
     return image
 
 
