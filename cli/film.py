@@ -7,30 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, one_line, print_json, progress_display
+from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
+from .film_calibration import camera_option, fit, predict, simulate_shots_command
 
 if TYPE_CHECKING:
     from lps_sim import Camera, FilmModel
-
-
-class CameraType(click.ParamType):
-    """A YAML file of a camera's fields -> :class:`lps_sim.Camera`."""
-
-    name = "CAMERA.yaml"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        from lps_sim import Camera
-
-        try:
-            return Camera.from_yaml(value)
-        except (ValueError, OSError) as error:
-            self.fail(one_line(error), param, ctx)
-
-
-CAMERA = CameraType()
-camera_option = click.option("--camera", type=CAMERA, help="The camera; default: the one stored with the film.")
 
 
 @click.group(cls=LpsGroup)
@@ -180,3 +161,7 @@ def apply(
     else:
         what = "1 frame" if done.frames == 1 else f"{done.frames} frames"
         click.echo(f"{done.output}: {what}, {done.width}x{done.height}, {layers} layers of {done.film}")
+
+
+for command in (fit, predict, simulate_shots_command):
+    film.add_command(command)

@@ -31,6 +31,7 @@ _SHAPE_OF_FAMILY = {
     "gaussian+moffat": (True, 1),
     "2moffat": (False, 2),
     "gaussian": (True, 0),
+    "gaussian+2moffat": (True, 2),
 }
 FAMILIES = tuple(_SHAPE_OF_FAMILY)
 PROJECTIONS = ("equal_area", "direction_cosines", "two_stage", "pixel")

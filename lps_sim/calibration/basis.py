@@ -1,0 +1,126 @@
+"""The film's operator as a matrix: one scene behind any film is a linear function of the film's transfer function.
+
+For a fixed scene x and projection, ``w_out F^-1{ H F{ w_in x } }`` at chosen pixels is linear in the radial transfer
+function H. Writing H as a cubic spline through J frequencies turns it into ``matrix @ H(nodes)``: J convolutions
+once, then every film, family and layer count costs one small product. It is the operator of
+:mod:`lps_sim.operator` with ``border="dark"`` (tests hold the two together).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.interpolate import CubicSpline, RectBivariateSpline
+from scipy.ndimage import map_coordinates
+
+from .. import hankel
+from ..camera import Camera
+from ..film import FilmModel
+from ..geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
+
+Floats = NDArray[np.float64]
+
+# In log(q + 0.3): fine enough for a cubic through exp(-N mu) to 1e-4 (tested), coarse enough for seconds a scene.
+_NODES = 44
+_FIRST_CPR = 0.3
+_TAIL_NODES = 12
+_TAIL_MESH = 33
+_RINGS = 3
+_SPLINE_ORDER = 5
+
+
+class OperatorBasis:
+    """Frequencies, angle grid and pixel positions shared by all scenes of a calibration set.
+
+    Parameters
+    ----------
+    camera : of the (possibly decimated) shots
+    projection : "equal_area", "direction_cosines" or "pixel"
+    """
+
+    def __init__(self, camera: Camera, projection: str) -> None:
+        height, width, f_px = camera.height, camera.width, camera.f_px
+        pitch = float(radial_scale(math.hypot(width, height) / 2 / f_px, projection)) / f_px
+        grid = WarpGrid(height, width, (f_px, f_px), projection, pitch)
+        rows, columns = grid.from_frame
+        seen = (np.abs(rows - (height - 1) / 2) <= height / 2) & (np.abs(columns - (width - 1) / 2) <= width / 2)
+        self._from_frame = np.where(seen, grid.from_frame, 0.0)
+        self._to_frame = grid.to_frame
+        tan_y = (self._from_frame[0] - (height - 1) / 2) / f_px
+        tan_x = (self._from_frame[1] - (width - 1) / 2) / f_px
+        self._w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), projection)
+        self.cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
+        self._w_out = 1 / input_weight(self.cosine, projection)
+        self._shape = (grid.rows, grid.columns)
+        self._padded = (fft.next_fast_len(2 * grid.rows, True), fft.next_fast_len(2 * grid.columns, True))
+        # The grid's own steps: those asked for, shortened to fit the frame.
+        self._pitch = pitch_y, pitch_x = grid.pitch_rad
+        q = np.hypot(fft.fftfreq(self._padded[0], pitch_y)[:, None], fft.rfftfreq(self._padded[1], pitch_x)[None, :])
+        self._log_q = np.log(q + _FIRST_CPR)
+        self._log_nodes = np.linspace(np.log(_FIRST_CPR), self._log_q.max(), _NODES)
+        self.nodes_cpr: Floats = np.maximum(np.exp(self._log_nodes) - _FIRST_CPR, 0.0)
+        period = [count * step for count, step in zip(self._padded, self._pitch)]
+        self._uniform_radius = (2 * _RINGS + 1) * math.sqrt(period[0] * period[1] / math.pi)
+        farthest = math.hypot(*period) * (_RINGS + 1)
+        self._tail_nodes_rad = np.geomspace(min(period) / 2.2, farthest, _TAIL_NODES)
+
+    def coefficients(self, film: FilmModel, layers: int, channel: int) -> Floats:
+        """What a film puts behind the columns of :meth:`matrix`: its scattered OTF at the nodes, and its far tail."""
+        values = film.scattered_otf(self.nodes_cpr, layers)[:, channel]
+        transfer = film.scattered_otf(hankel.FREQUENCIES_CPR, layers)[:, channel]
+        far = hankel.point_spread(transfer)(self._tail_nodes_rad)
+        beyond = transfer[0] - hankel.encircled(transfer)(np.array(self._uniform_radius))
+        return np.concatenate([values, far * self._tail_nodes_rad**3, [float(beyond)]])
+
+    def unscattered(self, film: FilmModel, layers: int, channel: int, cosine: Floats) -> Floats:
+        """b_N at given cosines of the field angle, same shape."""
+        ballistic = film.ballistic_fraction(layers)[channel]
+        if not film.geometry.oblique_ballistic or ballistic == 0:
+            return np.full(cosine.shape, ballistic)
+        return ballistic ** (1 / refracted_cosine(cosine, film.geometry.refractive_index))
+
+    def matrix(self, x: Floats, pixels: NDArray[np.intp]) -> Floats:
+        """(P, nodes + tail) such that ``matrix @ coefficients`` is the scattered light of scene x at the pixels.
+
+        Parameters
+        ----------
+        x : (H, W) linear light
+        pixels : (P,) flat indices of (H, W)
+        """
+        at = self._to_frame.reshape(2, -1)[:, pixels]
+        field = map_coordinates(x, self._from_frame, order=_SPLINE_ORDER, mode="reflect") * self._w_in
+        spectrum = fft.rfft2(field, self._padded)
+        responses = [CubicSpline(self._log_nodes, unit) for unit in np.eye(_NODES)]
+        columns = [self._response(spectrum, spline(self._log_q), at) for spline in responses]
+        columns += [-self._response(spectrum, wrapped, at) for wrapped in self._wrapped_tails]
+        return np.stack(columns, axis=1) * self._w_out.reshape(-1)[pixels, None]
+
+    def _response(self, spectrum: NDArray[np.complex128], transfer: Floats, at: Floats) -> Floats:
+        rows, columns = self._shape
+        image = fft.irfft2(spectrum * transfer, self._padded)[:rows, :columns]
+        return map_coordinates(image, at, order=_SPLINE_ORDER, mode="reflect")
+
+    @functools.cached_property
+    def _wrapped_tails(self) -> list[Floats]:
+        """Spectra of what sampling the OTF adds, the kernel's copies one period apart, per tail node.
+
+        The far point spread is theta^-3 times a cubic spline in log theta; the copies' sum is smooth over a period,
+        so a coarse mesh holds it; what lies beyond the summed copies is taken as uniform.
+        """
+        period = [count * step for count, step in zip(self._padded, self._pitch)]
+        mesh = [np.linspace(0, length / 2, _TAIL_MESH) for length in period]
+        cardinal = CubicSpline(np.log(self._tail_nodes_rad), np.eye(_TAIL_NODES))
+        sums = np.zeros((_TAIL_MESH, _TAIL_MESH, _TAIL_NODES))
+        copies = range(-_RINGS, _RINGS + 1)
+        for j, i in ((j, i) for j in copies for i in copies if (j, i) != (0, 0)):
+            radius = np.hypot((mesh[0] + j * period[0])[:, None], (mesh[1] + i * period[1])[None, :])
+            sums += cardinal(np.log(radius)) * radius[..., None] ** -3.0
+        lag = [np.arange(count // 2 + 1) * step for count, step in zip(self._padded, self._pitch)]
+        folded = np.ix_(*[np.minimum(np.arange(count), count - np.arange(count)) for count in self._padded])
+        quarters = [RectBivariateSpline(*mesh, sums[..., m])(*lag) for m in range(_TAIL_NODES)]
+        quarters.append(np.full(quarters[0].shape, 1 / (period[0] * period[1])))
+        return [fft.rfft2(quarter[folded] * math.prod(self._pitch)).real for quarter in quarters]

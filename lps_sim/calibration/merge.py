@@ -1,0 +1,91 @@
+"""Exposure brackets -> one linear picture with its variance (Debevec & Malik 1997; Robertson et al. 1999)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..camera import Camera
+from ..transfer import eotf_table
+from .shots import SATURATED_SHARE
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Linear irradiance of one scene at one layer count.
+
+    Parameters
+    ----------
+    mean : (H, W, ...) in units of the camera's full scale at exposure 1; where every exposure saturates, the largest
+        value that the shortest one can tell (a lower bound)
+    variance : same shape; infinite where every exposure saturates
+    """
+
+    mean: Floats
+    variance: Floats
+
+    @property
+    def saturated_share(self) -> float:
+        """Share of the pixels that no exposure holds."""
+        return float(np.isinf(self.variance).mean())
+
+
+def variance(camera: Camera, irradiance: Floats, exposure: float) -> Floats:
+    """Variance of one shot's irradiance: shot and read noise, fixed pattern and quantisation.
+
+    Parameters
+    ----------
+    camera : full well, read noise, PRNU, EOTF and bits; its own ``exposure`` is not used
+    irradiance : any shape, linear, in units of full scale at exposure 1
+    exposure : of the shot
+    """
+    signal = np.clip(irradiance * exposure, 0.0, 1.0)
+    table = eotf_table(camera.eotf, camera.bits).astype(float)
+    step = np.interp(signal, table, np.gradient(table))
+    total = camera.temporal_variance(signal) + (camera.prnu * signal) ** 2 + step**2 / 12.0
+    return total / exposure**2
+
+
+def merge_bracket(codes: Sequence[NDArray[Any]], exposures: Sequence[float], camera: Camera) -> Merged:
+    """Merge shots of one scene: inverse-variance mean of the unsaturated ones.
+
+    The variances come from a first, exposure-weighted mean instead of each shot's own noisy value: weights that
+    follow the noise would pull the mean down.
+
+    Parameters
+    ----------
+    codes : arrays of one shape (H, W, ...), code values
+    exposures : one each, > 0
+
+    Raises
+    ------
+    ValueError
+        no shots, or shapes that differ
+    """
+    if not codes or len(codes) != len(exposures):
+        raise ValueError(f"merge needs one exposure a shot and at least one shot, got {len(codes)}, {len(exposures)}")
+    if len({np.shape(array) for array in codes}) != 1:
+        raise ValueError(f"shots of one scene must have one shape, got {[np.shape(array) for array in codes]}")
+    limit = SATURATED_SHARE * camera.max_code
+    light = [camera.decode(array).astype(float) / exposure for array, exposure in zip(codes, exposures)]
+    valid = [np.asarray(array) < limit for array in codes]
+
+    weight: list[Any] = [ok * exposure for ok, exposure in zip(valid, exposures)]
+    first = _mean(light, weight)
+    weight = [ok / variance(camera, first, exposure) for ok, exposure in zip(valid, exposures)]
+    mean, total = _mean(light, weight), np.sum(weight, axis=0)
+    none = total == 0
+    mean = np.where(none, light[int(np.argmin(exposures))], mean)
+    return Merged(mean, np.where(none, np.inf, 1.0 / np.where(none, 1.0, total)))
+
+
+def _mean(values: Sequence[Floats], weights: Sequence[Any]) -> Floats:
+    total = np.sum(weights, axis=0)
+    weighted = np.sum([value * weight for value, weight in zip(values, weights)], axis=0)
+    return weighted / np.where(total > 0, total, 1.0)
