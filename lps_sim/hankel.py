@@ -78,3 +78,31 @@ def point_spread(transfer: Floats) -> Callable[[Floats], Floats]:
         return np.maximum(spline(np.clip(np.log(kappa), low, high)), 0.0)
 
     return per_steradian
+
+
+# A transfer function is smooth in log q: every 32nd frequency (15 % apart) holds it, tested to 1e-6 of the energy.
+NODES_CPR: Floats = FREQUENCIES_CPR[::32]
+
+
+def node_maps(psf_at_rad: Floats, energy_within_rad: Floats) -> tuple[Floats, Floats]:
+    """Matrices from a transfer function at :data:`NODES_CPR` to its point spread and encircled energy.
+
+    Both are linear in the transfer function, so a fit that asks again and again for the same angles pays a small
+    product instead of a transform.
+
+    Parameters
+    ----------
+    psf_at_rad : (T,) angles for :func:`point_spread`, rad
+    energy_within_rad : (E,) angles for :func:`encircled`, rad
+
+    Returns
+    -------
+    (T, J) and (E, J)
+    """
+    unit = CubicSpline(np.log(NODES_CPR), np.eye(NODES_CPR.size))(_LOG_Q).T
+    log_kappa, spread = _transform(unit * FREQUENCIES_CPR, order=0, bias=0.0)
+    log_theta = np.log(2.0 * np.pi * psf_at_rad)
+    psf = CubicSpline(log_kappa, spread, axis=1)(log_theta) * 2.0 * np.pi / np.exp(log_theta)
+    log_kappa, energy = _transform(unit, order=1, bias=-1.0)
+    within = CubicSpline(log_kappa, energy, axis=1)(np.log(2.0 * np.pi * energy_within_rad))
+    return psf.T, within.T

@@ -70,11 +70,15 @@ class OperatorBasis:
 
     def coefficients(self, film: FilmModel, layers: int, channel: int) -> Floats:
         """What a film puts behind the columns of :meth:`matrix`: its scattered OTF at the nodes, and its far tail."""
-        values = film.scattered_otf(self.nodes_cpr, layers)[:, channel]
-        transfer = film.scattered_otf(hankel.FREQUENCIES_CPR, layers)[:, channel]
-        far = hankel.point_spread(transfer)(self._tail_nodes_rad)
-        beyond = transfer[0] - hankel.encircled(transfer)(np.array(self._uniform_radius))
-        return np.concatenate([values, far * self._tail_nodes_rad**3, [float(beyond)]])
+        transfer = film.scattered_otf(np.concatenate([self.nodes_cpr, hankel.NODES_CPR]), layers)[:, channel]
+        values, smooth = transfer[:_NODES], transfer[_NODES:]
+        far, near = self._far_maps
+        beyond = smooth[0] - near @ smooth
+        return np.concatenate([values, (far @ smooth) * self._tail_nodes_rad**3, beyond])
+
+    @functools.cached_property
+    def _far_maps(self) -> tuple[Floats, Floats]:
+        return hankel.node_maps(self._tail_nodes_rad, np.array([self._uniform_radius]))
 
     def unscattered(self, film: FilmModel, layers: int, channel: int, cosine: Floats) -> Floats:
         """b_N at given cosines of the field angle, same shape."""
@@ -93,16 +97,25 @@ class OperatorBasis:
         """
         at = self._to_frame.reshape(2, -1)[:, pixels]
         field = map_coordinates(x, self._from_frame, order=_SPLINE_ORDER, mode="reflect") * self._w_in
-        spectrum = fft.rfft2(field, self._padded)
-        responses = [CubicSpline(self._log_nodes, unit) for unit in np.eye(_NODES)]
-        columns = [self._response(spectrum, spline(self._log_q), at) for spline in responses]
-        columns += [-self._response(spectrum, wrapped, at) for wrapped in self._wrapped_tails]
-        return np.stack(columns, axis=1) * self._w_out.reshape(-1)[pixels, None]
+        spectrum = (fft.rfft2(field, self._padded) / self._spline_response).astype(np.complex64)
+        columns = np.empty((pixels.size, len(self._responses)))
+        for k, response in enumerate(self._responses):
+            image = fft.irfft2(spectrum * response, self._padded)
+            columns[:, k] = map_coordinates(image, at, order=_SPLINE_ORDER, mode="grid-wrap", prefilter=False)
+        return columns * self._w_out.reshape(-1)[pixels, None]
 
-    def _response(self, spectrum: NDArray[np.complex128], transfer: Floats, at: Floats) -> Floats:
-        rows, columns = self._shape
-        image = fft.irfft2(spectrum * transfer, self._padded)[:rows, :columns]
-        return map_coordinates(image, at, order=_SPLINE_ORDER, mode="reflect")
+    @functools.cached_property
+    def _responses(self) -> list[NDArray[np.float32]]:
+        """Transfer function of every column on the padded grid; single precision holds 1e-6 of the light."""
+        splines = [CubicSpline(self._log_nodes, unit)(self._log_q) for unit in np.eye(_NODES)]
+        return [array.astype(np.float32) for array in (*splines, *(-tail for tail in self._wrapped_tails))]
+
+    @functools.cached_property
+    def _spline_response(self) -> Floats:
+        """Spectrum of the quintic B-spline at the grid points: dividing by it is the interpolation's prefilter."""
+        turns = fft.fftfreq(self._padded[0])[:, None], fft.rfftfreq(self._padded[1])[None, :]
+        y, x = [(66 + 52 * np.cos(2 * np.pi * t) + 2 * np.cos(4 * np.pi * t)) / 120 for t in turns]
+        return y * x
 
     @functools.cached_property
     def _wrapped_tails(self) -> list[Floats]:

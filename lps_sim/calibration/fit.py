@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_gradient_magnitude
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from scipy.optimize import least_squares, nnls
 
 from .. import __version__
@@ -33,6 +33,8 @@ PIXELS_A_SCENE = 5000
 _FIT_WIDTH = 400  # wider shots are area-averaged: a film blurs more than the pixels that are lost
 _STEP = 1e-5  # of the logarithms, for the Jacobian
 _MAX_STEPS = 40
+# Channels of a scene that differ by less than this, smoothed and apart from their gains, show one grey picture.
+_NEUTRAL = 0.02
 _PROJECTIONS = ("equal_area", "direction_cosines", "pixel")
 
 
@@ -170,7 +172,8 @@ def fit_film(
     main = 0 if seen.grey else 1
 
     say("planning the operator")
-    shots = _prepare(seen, basis, main, factor, seed)
+    inputs = _Inputs(seen, basis, factor, seed)
+    shots = _prepare(seen, basis, inputs, main, factor)
     solutions = []
     for entry in families:
         say(f"fitting {entry.name}")
@@ -182,7 +185,7 @@ def fit_film(
     shots_of = {main: shots}
     for channel in sorted(set(range(channels)) - {main}):
         say(f"fitting {best[main].family.name}, channel {'RGB'[channel]}")
-        shots_of[channel] = _prepare(seen, basis, channel, factor, seed)
+        shots_of[channel] = _prepare(seen, basis, inputs, channel, factor)
         best[channel] = _solve(best[main].family, basis, shape, shots_of[channel], best[main].logs)
     residuals = [
         row
@@ -217,37 +220,51 @@ def _counts(shots: Sequence[_Shot]) -> list[int]:
     return sorted({shot.source.layers for shot in shots})
 
 
-def _prepare(seen: Observations, basis: OperatorBasis, channel: int, factor: int, seed: int) -> list[_Shot]:
-    """The channel's shots at up to PIXELS_A_SCENE pixels a scene, the same ones at every layer count.
+class _Inputs:
+    """Every scene's input, pixels and matrix, made once: channels of a neutral scene share the matrix.
 
-    Half of the pixels are drawn evenly, half where the scene changes: there the core of the kernel is seen.
+    A screen that shows grey is one picture in three channels but for their gains; their mean also has less noise.
     """
+
+    def __init__(self, seen: Observations, basis: OperatorBasis, factor: int, seed: int) -> None:
+        self._basis = basis
+        self._x = {entry.scene: decimate(entry.x, factor) for entry in seen.scenes}
+        self._pixels = {scene: _choose_pixels(x.mean(axis=-1), seed, scene) for scene, x in self._x.items()}
+        self._matrices: dict[tuple[str, int | None], Floats] = {}
+
+    def of(self, scene: str, channel: int) -> tuple[Floats, Floats, NDArray[np.intp]]:
+        """(x at the pixels, matrix, pixels) of one scene in one channel."""
+        x, pixels = self._x[scene], self._pixels[scene]
+        common = x.mean(axis=-1)
+        gains = (x * common[..., None]).sum(axis=(0, 1)) / (common**2).sum()
+        smooth = gaussian_filter(x - gains * common[..., None], (2, 2, 0))
+        neutral = np.abs(smooth).max() < _NEUTRAL * common.max()
+        light, gain, key = (common, gains[channel], None) if neutral else (x[..., channel], 1.0, channel)
+        if (scene, key) not in self._matrices:
+            self._matrices[scene, key] = self._basis.matrix(light, pixels)
+        return gain * light.ravel()[pixels], gain * self._matrices[scene, key], pixels
+
+
+def _choose_pixels(x: Floats, seed: int, scene: str) -> NDArray[np.intp]:
+    """Up to PIXELS_A_SCENE flat indices, half drawn evenly, half where the scene changes: there the core is seen."""
+    change = gaussian_gradient_magnitude(x, 2.0)
+    chance = 0.5 / x.size + 0.5 * change / max(float(change.sum()), 1e-12)
+    rng = named_rng(seed, "pixels", scene)
+    return np.sort(rng.choice(x.size, min(PIXELS_A_SCENE, x.size), replace=False, p=(chance / chance.sum()).ravel()))
+
+
+def _prepare(seen: Observations, basis: OperatorBasis, inputs: _Inputs, channel: int, factor: int) -> list[_Shot]:
+    """The channel's shots at the scenes' pixels, the same ones at every layer count."""
     shots: list[_Shot] = []
-    for scene in dict.fromkeys(entry.scene for entry in seen.scenes):
-        entries = [entry for entry in seen.scenes if entry.scene == scene]
-        x = decimate(entries[0].x[..., channel], factor)
-        change = gaussian_gradient_magnitude(x, 2.0)
-        chance = 0.5 / x.size + 0.5 * change / max(float(change.sum()), 1e-12)
-        rng = named_rng(seed, "pixels", scene)
-        count = min(PIXELS_A_SCENE, x.size)
-        pixels = np.sort(rng.choice(x.size, count, replace=False, p=(chance / chance.sum()).ravel()))
-        matrix = basis.matrix(x, pixels)
-        for entry in entries:
-            # An average over pixels of which one is saturated is not known: its variance stays infinite.
-            variance = decimate(entry.y_variance[..., channel], factor).ravel()[pixels] / factor**2
-            y = decimate(entry.y[..., channel], factor).ravel()[pixels]
-            known = np.isfinite(variance)
-            weight = 1.0 / (np.where(known, variance, 1.0) + (MODEL_FLOOR * y) ** 2)
-            shots.append(
-                _Shot(
-                    entry,
-                    matrix[known],
-                    basis.cosine.ravel()[pixels[known]],
-                    x.ravel()[pixels[known]],
-                    y[known],
-                    np.sqrt(weight[known]),
-                )
-            )
+    for entry in seen.scenes:
+        x, matrix, pixels = inputs.of(entry.scene, channel)
+        # An average over pixels of which one is saturated is not known: its variance stays infinite.
+        variance = decimate(entry.y_variance[..., channel], factor).ravel()[pixels] / factor**2
+        y = decimate(entry.y[..., channel], factor).ravel()[pixels]
+        known = np.isfinite(variance)
+        weight = 1.0 / (variance[known] + (MODEL_FLOOR * y[known]) ** 2)
+        cosine = basis.cosine.ravel()[pixels[known]]
+        shots.append(_Shot(entry, matrix[known], cosine, x[known], y[known], np.sqrt(weight)))
     return shots
 
 
