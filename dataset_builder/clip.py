@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lps_sim.fast import Degrader
 
 from lps_sim.camera import Camera
+from lps_sim.fast import Degrader
 from lps_sim.files import sha256_file
 from lps_sim.film import FilmModel
 from lps_sim.media import iter_frames

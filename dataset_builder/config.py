@@ -75,10 +75,10 @@ class DegradeConfig(StrictModel):
         """Settings of the chosen format's encoder, complete, as the data set keeps them."""
         if self.format == "frames":
             return {"codec": "jpeg", "quality": self.jpeg_quality, "sampling": "4:4:4"}
-        from .formats.mp4 import ReproducibleSettings
+        from lps_sim.media import EncoderSettings
 
-        default = ReproducibleSettings()
-        return ReproducibleSettings(
+        default = EncoderSettings()
+        return EncoderSettings(
             crf=default.crf if self.crf is None else self.crf,
             pixel_format=self.pixel_format or default.pixel_format,
             gop=self.gop,

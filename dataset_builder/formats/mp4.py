@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,25 +16,11 @@ from lps_sim.media.colour import ToRgb
 from .base import ClipReader, ClipWriter
 
 
-@dataclass(frozen=True)
-class ReproducibleSettings(EncoderSettings):
-    """Encoder settings without x264's macroblock tree, which reads memory that it never set.
-
-    Measured: unless the width is a multiple of 64, the same frames come out as other bytes from run to run (with
-    glibc's MALLOC_PERTURB_ at 5 values, 5 different files at 224x224; without the tree always one). At the same CRF
-    the file is larger, and nearer to the original.
-    """
-
-    x264_params: str = "mbtree=0"
-
-    def options(self) -> dict[str, str]:
-        """The encoder's options."""
-        options = super().options()
-        return {**options, "x264-params": self.x264_params} if self.codec == "libx264" else options
-
-
 class Mp4Writer(ClipWriter):
-    """Writes ``clips/<name>.mp4``; ``codec`` holds the fields of :class:`ReproducibleSettings`."""
+    """Writes ``clips/<name>.mp4``; ``codec`` holds the fields of :class:`lps_sim.media.EncoderSettings`.
+
+    Odd sizes are written with full colour resolution, since half of it needs even ones.
+    """
 
     @classmethod
     def suffix(cls) -> str:
@@ -50,7 +35,7 @@ class Mp4Writer(ClipWriter):
         return iter_frames(path)
 
     def _open(self, path: Path) -> None:
-        settings = ReproducibleSettings(**self.codec)
+        settings = EncoderSettings(**self.codec).fitting(self.width, self.height)
         self._video = VideoWriter(path, self.width, self.height, self.fps, settings)
         self._video.__enter__()
 

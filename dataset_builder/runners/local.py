@@ -91,7 +91,7 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
     film = FilmModel.load(config.film) if config.film is not None else None
     camera = camera_fields(config)
     codec = config.codec()
-    _check_output(config, codec)
+    _check_place(config)
     index = _load_index(config)
     if not index.entries:
         reasons = "; ".join(map(str, index.problems[:3])) or "it is empty"
@@ -151,16 +151,10 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
     )
 
 
-def _check_output(config: DegradeConfig, codec: dict[str, Any]) -> None:
-    """What would make every single clip fail is said before anything is written."""
+def _check_place(config: DegradeConfig) -> None:
+    """A data set inside its own source would be taken for further sources by the next run."""
     if config.destination.resolve().is_relative_to(config.source.resolve()) and config.source.is_dir():
         raise ValueError(f"{config.destination}: the destination must not lie inside the source {config.source}")
-    if config.format == "mp4" and config.size:
-        from lps_sim.media import VideoWriter
-
-        from ..formats.mp4 import ReproducibleSettings
-
-        VideoWriter("size-check.mp4", *config.size, 30, ReproducibleSettings(**codec))
 
 
 def camera_fields(config: DegradeConfig) -> dict[str, Any]:
