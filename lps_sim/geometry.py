@@ -13,7 +13,7 @@ projection           radius                   what is shift-invariant there   we
 
 The weights make the film reciprocal: a scattering kernel p per steradian is a transmission distribution function
 ``f = p / sqrt(cos(theta_in) cos(theta_out))``, and the radiance behind the film is
-``L_out = integral f L_in cos(theta_in) dOmega``. Derived in docs, tested in tests/lps_sim/test_operator.py.
+``L_out = integral f L_in cos(theta_in) dOmega``. Tested in tests/lps_sim/test_operator.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.fft import next_fast_len
 
 from .errors import UnknownNameError
 
@@ -85,14 +86,18 @@ def refracted_cosine(cos_theta_air: np.ndarray, refractive_index: float) -> np.n
 
 
 class WarpGrid:
-    """A rectangular grid in angle space that covers a frame, and the maps between the two.
+    """A rectangular grid in angle space that holds a frame exactly, and the maps between the two.
+
+    The grid's outer edges touch the middle of the frame's sides; towards its corners it reaches beyond the frame,
+    whose outline is barrel-shaped in angle space.
 
     Parameters: height, width of the frame in px; focal lengths along x and y in px (they differ for a squashed
-    picture); projection; pitch_rad of the grid; margin_rad added on every side.
+    picture); projection; pitch_rad, the largest step of the grid; margin, nodes added on every side; beyond, pixels
+    outside the frame on every side that to_frame holds too.
 
-    Attributes: rows, columns; from_frame (2, rows, columns): the frame's (y, x) index at every grid node;
-    to_frame (2, height, width): the grid's (y, x) index at every pixel; frame indices may lie outside the frame, and
-    are not finite for directions beyond 90 degrees.
+    Attributes: rows, columns; pitch_rad (y, x), the steps that fit the frame; from_frame (2, rows, columns): the
+    frame's (y, x) index at every node, outside the frame in the corners, not finite beyond 90 degrees;
+    to_frame (2, height + 2 beyond, width + 2 beyond): the grid's (y, x) index at every pixel.
     """
 
     def __init__(
@@ -102,20 +107,22 @@ class WarpGrid:
         focal_xy_px: tuple[float, float],
         projection: str,
         pitch_rad: float,
-        margin_rad: float = 0.0,
+        margin: int = 0,
+        beyond: int = 0,
     ) -> None:
         if not pitch_rad > 0:
             raise ValueError(f"pitch_rad must be > 0, got {pitch_rad}")
-        self.pitch_rad = pitch_rad
         focal_x, focal_y = focal_xy_px
-        # The frame's outline, pixel edges included, reaches farthest at the middle of its sides.
-        half_x = float(plane_to_angle(width / 2 / focal_x, projection)) + margin_rad
-        half_y = float(plane_to_angle(height / 2 / focal_y, projection)) + margin_rad
-        self.columns = max(1, math.ceil(2 * half_x / pitch_rad - 1e-9))
-        self.rows = max(1, math.ceil(2 * half_y / pitch_rad - 1e-9))
+        # Pixel edges included, the outline reaches farthest at the middle of the frame's sides.
+        extent_x = 2 * float(plane_to_angle(width / 2 / focal_x, projection))
+        extent_y = 2 * float(plane_to_angle(height / 2 / focal_y, projection))
+        self.columns = next_fast_len(math.ceil(extent_x / pitch_rad - 1e-9), real=True)
+        self.rows = next_fast_len(math.ceil(extent_y / pitch_rad - 1e-9), real=True)
+        pitch_y, pitch_x = self.pitch_rad = (extent_y / self.rows, extent_x / self.columns)
+        self.rows, self.columns = self.rows + 2 * margin, self.columns + 2 * margin
 
-        u = (np.arange(self.columns) - (self.columns - 1) / 2) * pitch_rad
-        v = (np.arange(self.rows) - (self.rows - 1) / 2) * pitch_rad
+        u = (np.arange(self.columns) - (self.columns - 1) / 2) * pitch_x
+        v = (np.arange(self.rows) - (self.rows - 1) / 2) * pitch_y
         radius = np.hypot(u[None, :], v[:, None])
         stretch = _ratio(angle_to_plane(radius, projection), radius)
         self.from_frame = np.stack(
@@ -125,13 +132,13 @@ class WarpGrid:
             ]
         )
 
-        tan_x, tan_y = pixel_offsets(width, focal_x), pixel_offsets(height, focal_y)
+        tan_x, tan_y = pixel_offsets(width + 2 * beyond, focal_x), pixel_offsets(height + 2 * beyond, focal_y)
         radius = np.hypot(tan_x[None, :], tan_y[:, None])
         shrink = _ratio(plane_to_angle(radius, projection), radius)
         self.to_frame = np.stack(
             [
-                tan_y[:, None] * shrink / pitch_rad + (self.rows - 1) / 2,
-                tan_x[None, :] * shrink / pitch_rad + (self.columns - 1) / 2,
+                tan_y[:, None] * shrink / pitch_y + (self.rows - 1) / 2,
+                tan_x[None, :] * shrink / pitch_x + (self.columns - 1) / 2,
             ]
         )
 

@@ -175,24 +175,26 @@ def spread(transfer: Transfer, q_max: float) -> Transfer:
 class AngleConvolver:
     """Convolution of (3, rows, columns) fields on an angle grid with a radial transfer function.
 
-    Parameters: transfer (:class:`Stage`); rows, columns and pitch_rad of the grid; reflected: the field goes on as its
-    mirror image, else as zeros; dtype, float64 or float32, that of the fields.
+    Parameters: transfer (:class:`Stage`); shape (rows, columns) and pitch_rad (y, x) of the grid; reflected: the field
+    goes on as its mirror image, else as zeros; dtype, float64 or float32, that of the fields.
     """
 
     def __init__(
-        self, transfer: Transfer, rows: int, columns: int, pitch_rad: float, reflected: bool, dtype: type = np.float64
+        self, transfer: Transfer, shape: tuple[int, int], pitch_rad: tuple[float, float], reflected: bool, dtype: type
     ) -> None:
-        self.shape, self.reflected = (rows, columns), reflected
+        self.shape, self.reflected = shape, reflected
+        (rows, columns), (pitch_y, pitch_x) = shape, pitch_rad
         if reflected:
-            self.padded = (rows, columns)
-            q_y = np.arange(rows) / (2 * rows * pitch_rad)
-            q_x = np.arange(columns) / (2 * columns * pitch_rad)
+            self.padded = shape
+            q_y = np.arange(rows) / (2 * rows * pitch_y)
+            q_x = np.arange(columns) / (2 * columns * pitch_x)
         else:
             self.padded = (fft.next_fast_len(2 * rows, True), fft.next_fast_len(2 * columns, True))
-            q_y = np.abs(fft.fftfreq(self.padded[0], pitch_rad))
-            q_x = fft.rfftfreq(self.padded[1], pitch_rad)
+            q_y = np.abs(fft.fftfreq(self.padded[0], pitch_y))
+            q_x = fft.rfftfreq(self.padded[1], pitch_x)
+        self.q_cpr = (q_y, q_x)
         q = np.hypot(q_y[:, None], q_x[None, :])
-        response = np.moveaxis(spread(transfer, float(q.max()))(q), -1, 0)
+        response: np.ndarray = np.moveaxis(spread(transfer, float(q.max()))(q), -1, 0)
         if not reflected:
             response = response - self._wrapped_tail(transfer, pitch_rad)
         self.response = np.ascontiguousarray(response, dtype=dtype)
@@ -209,16 +211,16 @@ class AngleConvolver:
         rows, columns = self.shape
         return fft.irfft2(spectrum, self.padded, axes=axes, overwrite_x=True)[:, :rows, :columns]
 
-    def _wrapped_tail(self, transfer: Transfer, pitch_rad: float, rings: int = 3) -> np.ndarray:
+    def _wrapped_tail(self, transfer: Transfer, pitch_rad: tuple[float, float], rings: int = 3) -> np.ndarray:
         """Spectrum of what a sampled OTF adds to the kernel: its own copies, one period apart.
 
         A halo never ends, so no padding is wide enough. The copies lie at least half a period off, where the point
         spread is smooth: those of the next ``rings`` periods are summed on a coarse mesh and spread by splines,
         the rest is taken as uniform.
         """
-        period_y, period_x = (count * pitch_rad for count in self.padded)
+        period_y, period_x = (count * pitch for count, pitch in zip(self.padded, pitch_rad))
         folded_y, folded_x = (np.minimum(np.arange(count), count - np.arange(count)) for count in self.padded)
-        lag_y, lag_x = (np.arange(count // 2 + 1) * pitch_rad for count in self.padded)
+        lag_y, lag_x = (np.arange(count // 2 + 1) * pitch for count, pitch in zip(self.padded, pitch_rad))
         mesh_y, mesh_x = (np.linspace(0, period / 2, 33) for period in (period_y, period_x))
         shift = np.arange(-rings, rings + 1)
         inner_radius = (2 * rings + 1) * math.sqrt(period_y * period_x / math.pi)
@@ -238,7 +240,7 @@ class AngleConvolver:
                         tail += psf(np.hypot((mesh_y + j * period_y)[:, None], (mesh_x + i * period_x)[None, :]))
             # Lags are signed, but the sum over a symmetric lattice is even in both.
             quarter = RectBivariateSpline(mesh_y, mesh_x, tail)(lag_y, lag_x)
-            spectra.append(fft.rfft2(quarter[np.ix_(folded_y, folded_x)] * pitch_rad**2).real)
+            spectra.append(fft.rfft2(quarter[np.ix_(folded_y, folded_x)] * math.prod(pitch_rad)).real)
         return np.stack(spectra)
 
 
@@ -250,8 +252,8 @@ class _ExactStage:
         corner = math.hypot(width, height) / 2 / f_px
         # The frame is sampled most finely, in angle, along the radius at its corners.
         pitch = radial_scale(corner, stage.projection) / f_px
-        grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch)
-        self.reflected = reflected
+        # Towards a dark surround the field goes on beyond the frame, and the splines need to see how.
+        grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch, margin=0 if reflected else 4)
         rows, columns = grid.from_frame
         seen = np.isfinite(rows) & np.isfinite(columns)
         if not reflected:
@@ -263,7 +265,7 @@ class _ExactStage:
         self.w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
         cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
         self.w_out = 1 / input_weight(cosine, stage.projection)
-        self.convolve = AngleConvolver(stage.transfer, grid.rows, grid.columns, pitch, reflected)
+        self.convolve = AngleConvolver(stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, reflected, np.float64)
         self.unscattered = stage.unscattered(cosine) if stage.unscattered is not None else None
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

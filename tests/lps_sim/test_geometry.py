@@ -75,12 +75,19 @@ def test_the_grid_covers_the_frame_and_its_maps_are_inverse(projection):
     assert x.min() >= -0.5
     assert x.max() <= grid.columns - 0.5
     # A pixel's place in the grid, taken back by the analytic map, is the pixel.
-    u = (x - (grid.columns - 1) / 2) / 60
-    v = (y - (grid.rows - 1) / 2) / 60
+    assert max(grid.pitch_rad) <= 1 / 60
+    u = (x - (grid.columns - 1) / 2) * grid.pitch_rad[1]
+    v = (y - (grid.rows - 1) / 2) * grid.pitch_rad[0]
     radius = np.hypot(u, v)
     plane = angle_to_plane(radius, projection)
     columns = u / radius * plane * 45.7 + 31.5
     np.testing.assert_allclose(columns, np.broadcast_to(np.arange(64), (36, 64)), atol=1e-9)
+
+
+def test_the_grids_edges_touch_the_middle_of_the_frames_sides():
+    grid = WarpGrid(36, 64, (45.7, 45.7), "equal_area", pitch_rad=0.04)
+    assert grid.columns * grid.pitch_rad[1] / 2 == pytest.approx(float(plane_to_angle(32 / 45.7, "equal_area")))
+    assert grid.rows * grid.pitch_rad[0] / 2 == pytest.approx(float(plane_to_angle(18 / 45.7, "equal_area")))
 
 
 def test_the_grid_keeps_the_frames_centre_and_symmetry():

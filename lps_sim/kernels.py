@@ -1,0 +1,266 @@
+"""Compiled inner loops of the fast engine: shrink, warp, spread and finish one frame on one core.
+
+Every kernel releases the interpreter lock and walks memory in order. They are compiled on first use and cached on disk.
+Small fields are (3, rows, columns), frames are rows of interleaved colours (H, 3 W).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@njit(**_OPTIONS)
+def _drop_row(buffer, cell_row, column_cell, column_near, column_far, out):
+    """Sum a row buffer (3 W) into the cells of one row of ``out`` and clear it."""
+    last = out.shape[2] - 1
+    for x in range(column_cell.size):
+        cell = column_cell[x]
+        near, far = column_near[x], column_far[x]
+        for c in range(3):
+            value = buffer[3 * x + c]
+            buffer[3 * x + c] = 0.0
+            out[c, cell_row, cell] += near * value
+            if cell < last:
+                out[c, cell_row, cell + 1] += far * value
+
+
+@njit(**_OPTIONS)
+def shrink_codes(frame, table, row_cell, row_near, row_far, column_cell, column_near, column_far, out):
+    """Weighted means of ``table[frame]`` in cells: (H, 3 W) uint8 -> (3, rows, columns) float32.
+
+    A pixel belongs to cell ``*_cell`` with weight ``*_near`` and to the next one with weight ``*_far``; cells rise by
+    at most one from pixel to pixel.
+    """
+    out[:] = 0.0
+    width = frame.shape[1]
+    here, below = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        near, far = row_near[y], row_far[y]
+        if far > 0:
+            for j in range(width):
+                value = table[row[j]]
+                here[j] += near * value
+                below[j] += far * value
+        else:
+            for j in range(width):
+                here[j] += near * table[row[j]]
+        if y == frame.shape[0] - 1 or row_cell[y + 1] != row_cell[y]:
+            _drop_row(here, row_cell[y], column_cell, column_near, column_far, out)
+            here, below = below, here
+
+
+@njit(**_OPTIONS)
+def shrink_light(frame, row_cell, row_near, row_far, column_cell, column_near, column_far, out):
+    """:func:`shrink_codes` on linear float32 light, (H, 3 W)."""
+    out[:] = 0.0
+    width = frame.shape[1]
+    here, below = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for y in range(frame.shape[0]):
+        row = frame[y]
+        near, far = row_near[y], row_far[y]
+        for j in range(width):
+            here[j] += near * row[j]
+            below[j] += far * row[j]
+        if y == frame.shape[0] - 1 or row_cell[y + 1] != row_cell[y]:
+            _drop_row(here, row_cell[y], column_cell, column_near, column_far, out)
+            here, below = below, here
+
+
+_HORIZON = 14  # powers of a pole of -0.27: 1e-8 is left, nothing in float32
+
+
+@njit(**_OPTIONS)
+def mirror_pad(source, pad, out):
+    """(3, h, w) into the middle of (3, h + 2 pad, w + 2 pad), its mirror image, edge repeated, around it."""
+    height, width = source.shape[1], source.shape[2]
+    for c in range(3):
+        for y in range(out.shape[1]):
+            row = (y - pad) % (2 * height)
+            row = row if row < height else 2 * height - 1 - row
+            out[c, y, pad : pad + width] = source[c, row]
+            for k in range(pad):
+                left, right = k % (2 * width), (width - 1 - k) % (2 * width)
+                out[c, y, pad - 1 - k] = source[c, row, left if left < width else 2 * width - 1 - left]
+                out[c, y, pad + width + k] = source[c, row, right if right < width else 2 * width - 1 - right]
+
+
+@njit(**_OPTIONS)
+def inverse_filter(fields, pole):
+    """Undo, in place, the symmetric three-tap mean along both axes whose inverse has this ``pole`` (-0.27..0).
+
+    A pole of sqrt(3) - 2 turns samples into cubic B-spline coefficients. fields (3, h, w) float32, mirrored at the
+    edges (edge repeated): a recursive filter each way along each axis, started by the geometric sum over the mirror
+    image (Unser 1999).
+    """
+    height, width = fields.shape[1], fields.shape[2]
+    start = np.zeros(width, np.float32)
+    one = np.float32(1.0)
+    z = np.float32(pole)
+    gain = (one - z) * (one - one / z)
+    tail = z / (z - one)
+    for c in range(3):
+        plane = fields[c]
+        power = one
+        start[:] = 0.0
+        for k in range(min(height, _HORIZON)):
+            power *= z
+            for x in range(width):
+                start[x] += power * plane[k, x]
+        for x in range(width):
+            plane[0, x] = gain * gain * (plane[0, x] + start[x])
+        for y in range(1, height):
+            for x in range(width):
+                plane[y, x] = gain * gain * plane[y, x] + z * plane[y - 1, x]
+        for x in range(width):
+            plane[height - 1, x] *= tail
+        for y in range(height - 2, -1, -1):
+            for x in range(width):
+                plane[y, x] = z * (plane[y + 1, x] - plane[y, x])
+        for y in range(height):
+            row = plane[y]
+            power = one
+            first = np.float32(0.0)
+            for k in range(min(width, _HORIZON)):
+                power *= z
+                first += power * row[k]
+            row[0] += first
+            for x in range(1, width):
+                row[x] += z * row[x - 1]
+            row[width - 1] *= tail
+            for x in range(width - 2, -1, -1):
+                row[x] = z * (row[x + 1] - row[x])
+
+
+@njit(fastmath={"contract"}, **_OPTIONS)
+def warp(source, rows, columns, weight, out):
+    """Cubic B-spline at given positions, times a weight.
+
+    source (3, h, w): coefficients; rows, columns, weight (R, C) float32: positions, at least 1 and at most the size
+    minus 2 (not checked); out (3, R, C) float32.
+    """
+    sixth, one = np.float32(1 / 6), np.float32(1)
+    for r in range(out.shape[1]):
+        for q in range(out.shape[2]):
+            y, x = rows[r, q], columns[r, q]
+            j, i = int(y) - 1, int(x) - 1
+            t, u = y - np.float32(j + 1), x - np.float32(i + 1)
+            s, v = one - t, one - u
+            wy0, wy3 = s * s * s * sixth, t * t * t * sixth
+            wy1 = (4 * one - 6 * one * t * t + 3 * one * t * t * t) * sixth
+            wy2 = one - wy0 - wy1 - wy3
+            wx0, wx3 = v * v * v * sixth, u * u * u * sixth
+            wx1 = (4 * one - 6 * one * u * u + 3 * one * u * u * u) * sixth
+            wx2 = one - wx0 - wx1 - wx3
+            node = weight[r, q]
+            for c in range(3):
+                a, b, d, e = source[c, j], source[c, j + 1], source[c, j + 2], source[c, j + 3]
+                total = wy0 * (wx0 * a[i] + wx1 * a[i + 1] + wx2 * a[i + 2] + wx3 * a[i + 3])
+                total += wy1 * (wx0 * b[i] + wx1 * b[i + 1] + wx2 * b[i + 2] + wx3 * b[i + 3])
+                total += wy2 * (wx0 * d[i] + wx1 * d[i + 1] + wx2 * d[i + 2] + wx3 * d[i + 3])
+                total += wy3 * (wx0 * e[i] + wx1 * e[i + 1] + wx2 * e[i + 2] + wx3 * e[i + 3])
+                out[c, r, q] = total * node
+
+
+@njit(fastmath={"contract"}, **_OPTIONS)
+def warp_quintic(source, rows, columns, weight, out):
+    """:func:`warp` with the quintic B-spline; positions at least 2 and at most the size minus 3 (not checked)."""
+    weight_y, weight_x = np.empty(6, np.float32), np.empty(6, np.float32)
+    for r in range(out.shape[1]):
+        for q in range(out.shape[2]):
+            y, x = rows[r, q], columns[r, q]
+            j, i = int(y) - 2, int(x) - 2
+            _quintic(y - np.float32(j + 2), weight_y)
+            _quintic(x - np.float32(i + 2), weight_x)
+            for c in range(3):
+                total = np.float32(0.0)
+                for k in range(6):
+                    line = source[c, j + k]
+                    value = np.float32(0.0)
+                    for n in range(6):
+                        value += weight_x[n] * line[i + n]
+                    total += weight_y[k] * value
+                out[c, r, q] = total * weight[r, q]
+
+
+@njit(**_OPTIONS)
+def _quintic(t, weights):
+    """The six values of the quintic B-spline at a fraction ``t`` behind a knot."""
+    unit = np.float32(1 / 120)
+    s = np.float32(1.0) - t
+    t2, s2 = t * t, s * s
+    weights[0] = unit * s2 * s2 * s
+    weights[5] = unit * t2 * t2 * t
+    weights[1] = unit * (26 - t * (50 - t * (20 + t * (20 - t * (20 - 5 * t)))))
+    weights[4] = unit * (26 - s * (50 - s * (20 + s * (20 - s * (20 - 5 * s)))))
+    weights[2] = unit * (66 - t2 * (60 - t2 * (30 - 10 * t)))
+    weights[3] = unit * (66 - s2 * (60 - s2 * (30 - 10 * s)))
+
+
+@njit(**_OPTIONS)
+def spread_columns(source, start, taps, out):
+    """Resample rows with banded weights: (3, h, w), start (W,), taps (W, K) -> (h, 3 W) interleaved."""
+    count = taps.shape[1]
+    for y in range(source.shape[1]):
+        for x in range(start.size):
+            first = start[x]
+            for c in range(3):
+                total = np.float32(0.0)
+                for k in range(count):
+                    total += taps[x, k] * source[c, y, first + k]
+                out[y, 3 * x + c] = total
+
+
+@njit(**_OPTIONS)
+def _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row):
+    """One row of linear sensor signal: banded column resampling, unscattered light, veil, vignetting x exposure."""
+    row[:] = 0.0
+    for k in range(taps.shape[1]):
+        weight = taps[y, k]
+        line = source[start[y] + k]
+        for j in range(row.size):
+            row[j] += weight * line[j]
+    if direct.shape[0]:
+        for j in range(row.size):
+            row[j] += direct_weight[y, j] * direct[y, j]
+    for x in range(row.size // 3):
+        for c in range(3):
+            row[3 * x + c] = (row[3 * x + c] + veil[c]) * gain[y, x]
+
+
+@njit(**_OPTIONS)
+def finish_light(source, start, taps, direct, direct_weight, veil, gain, out):
+    """Linear sensor signal without noise, (H, 3 W) float32."""
+    for y in range(out.shape[0]):
+        _light_row(y, source, start, taps, direct, direct_weight, veil, gain, out[y])
+
+
+@njit(**_OPTIONS)
+def finish_codes(
+    source, start, taps, direct, direct_weight, veil, gain, noise, pool, pattern, offsets, pattern_offsets, codes, out
+):
+    """Sensor noise and coding on the way out: (H, 3 W) uint8, rounded once, then clipped.
+
+    noise (3,) float32: shot variance a unit of signal, read variance, PRNU standard deviation, all of an output pixel;
+    pool, pattern: long runs of normal deviates, entered at offsets[y] and pattern_offsets[y]; codes: uint8 table of
+    signal 0..1.
+    """
+    row = np.empty(out.shape[1], np.float32)
+    shot, read, prnu = noise[0], noise[1], noise[2]
+    noisy = shot > 0 or read > 0 or prnu > 0
+    top = np.float32(codes.size - 1)
+    for y in range(out.shape[0]):
+        _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row)
+        if noisy:
+            temporal = pool[offsets[y] : offsets[y] + row.size]
+            fixed = pattern[pattern_offsets[y] : pattern_offsets[y] + row.size]
+            for j in range(row.size):
+                signal = max(row[j], np.float32(0.0))
+                deviation = np.sqrt(shot * signal + read)
+                row[j] += signal * prnu * fixed[j] + deviation * temporal[j]
+        for j in range(row.size):
+            index = min(max(row[j], np.float32(0.0)), np.float32(1.0)) * top + np.float32(0.5)
+            out[y, j] = codes[int(index)]

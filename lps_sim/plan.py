@@ -1,0 +1,281 @@
+"""The planned film operator: where and how coarsely a frame's scattered light is computed.
+
+Scattered light is blurred, so it is computed where blurred light lives: the frame is shrunk by triangle-weighted means,
+warped to a small grid in angle space, convolved by a short cosine transform, warped back and spread to the output's
+size. Only an unscattered part needs the frame's own pixels. How far the frame may shrink follows from an error bound on
+the output codes (:func:`plan_sampling`). The exact engine (:mod:`lps_sim.operator`) is the reference.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from . import kernels
+from .camera import Camera
+from .film import FilmModel
+from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
+from .operator import AngleConvolver, FilmKey, Stage, film_stages
+from .resampling import area_matrix, area_weights, banded, splat_pole, splat_weights, spline_matrix
+from .transfer import inverse_eotf
+
+BEYOND = 4  # cells of blurred light kept beyond the frame's edges, so that splines there need no guess
+SPLINE_POLES = {  # of the filters from samples to B-spline coefficients, by order
+    3: (math.sqrt(3) - 2,),
+    5: (
+        math.sqrt(135 / 2 - math.sqrt(17745 / 4)) + math.sqrt(105 / 4) - 13 / 2,
+        math.sqrt(135 / 2 + math.sqrt(17745 / 4)) - math.sqrt(105 / 4) - 13 / 2,
+    ),
+}
+PAD = 5  # samples around a warped field: a quintic spline reaches three
+ERROR_LIMIT = 0.45  # codes; 0.5 is promised
+LARGEST_CELL_PX = 24
+NEGLIGIBLE = 1e-10  # of a transfer function
+FEWEST_CELLS = 12  # of a frame's shorter side
+Window = tuple[float, float, float, float]
+
+
+class FilmPlan:
+    """apply_film for one film, layer count, camera, border, window of the frame and output size.
+
+    Parameters: window (x0, y0, x1, y1) in px of the frame, resampled to output (width, height) by area means (linear
+    interpolation where it grows); sampling (cell in px, order of the splines), None = :func:`plan_sampling`.
+    film None or layers 0 is no film.
+    """
+
+    def __init__(
+        self,
+        film: FilmModel | None,
+        layers: int,
+        camera: Camera,
+        border: str,
+        window: Window,
+        output: tuple[int, int],
+        sampling: tuple[int, int] | None = None,
+    ) -> None:
+        self.camera, self.window, self.output, self.border = camera, window, output, border
+        height, width = camera.height, camera.width
+        stages: list[Stage] = []
+        transmittance, veil = np.ones(3), np.zeros(3)
+        self.cell_px, self.order = 1, 3
+        if film is not None and layers:
+            self.cell_px, self.order = sampling or plan_sampling(film, layers, camera)
+            stages = film_stages(film, layers)
+            transmittance, veil = film.transmittance(layers), film.veil(layers)
+        self.transmittance, self.veil = transmittance.astype(np.float32), veil.astype(np.float32)
+
+        self.small = (-(-height // self.cell_px), -(-width // self.cell_px))
+        self.cells = (*splat_weights(height, self.small[0]), *splat_weights(width, self.small[1]))
+        self.stages = [_FastStage(stage, self) for stage in stages]
+
+        x0, y0, x1, y1 = window
+        self.box = ((x1 - x0) / output[0], (y1 - y0) / output[1])
+        shrink_x, shrink_y = area_matrix(width, x0, x1, output[0]), area_matrix(height, y0, y1, output[1])
+        self.start_x, self.taps_x = banded(shrink_x @ spline_matrix(width, self.small[1], BEYOND))
+        self.start_y, self.taps_y = banded(shrink_y @ spline_matrix(height, self.small[0], BEYOND))
+
+        # Unscattered light takes its own way, at the output's size.
+        self.direct_shape: tuple[int, int] = (0, 0)
+        self.direct_weight = np.zeros((0, 0), np.float32)
+        first = stages[0].unscattered if stages else (lambda cosine: np.ones((*cosine.shape, 3)))
+        if first is not None:
+            self.shrink_x, self.shrink_y = shrink_x.astype(np.float32), shrink_y.astype(np.float32)
+            self.direct_shape = (output[1], 3 * output[0])
+            weight = transmittance * first(output_cosine(camera, window, output))
+            self.direct_weight = np.ascontiguousarray(weight.reshape(self.direct_shape), np.float32)
+            self.direct_cells = (*area_weights(height, output[1]), *area_weights(width, output[0]))
+
+    def scattered(self, frame: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+        """The scattered light at the output's columns and the small grid's rows: (rows, 3 w) float32."""
+        out = np.zeros((self.small[0] + 2 * BEYOND, 3 * self.output[0]), np.float32)
+        if not self.stages:
+            return out
+        # The first stage's unscattered light is added at full size.
+        small = self._shrink(frame, table, self.cells, self.small)
+        if self.cell_px > 1:
+            kernels.inverse_filter(small, splat_pole(self.cell_px))
+        wide = self.stages[0](small, None)
+        for stage in self.stages[1:]:
+            wide = stage(_inside(wide), wide)
+        wide *= self.transmittance[:, None, None]
+        kernels.inverse_filter(wide, SPLINE_POLES[3][0])
+        kernels.spread_columns(wide, self.start_x, self.taps_x, out)
+        return out
+
+    def direct(self, frame: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+        """The frame's own light at the output's size: (h, 3 w) float32; empty where none passes unscattered."""
+        if not self.direct_shape[0]:
+            return np.zeros((0, 0), np.float32)
+        width, height = self.output
+        whole = self.window == (0, 0, self.camera.width, self.camera.height)
+        if whole and (height, width) == (self.camera.height, self.camera.width):
+            return frame if table is None else table[frame]
+        if whole and width <= self.camera.width and height <= self.camera.height:
+            fields = self._shrink(frame, table, self.direct_cells, (height, width))
+            return np.ascontiguousarray(np.moveaxis(fields, 0, -1)).reshape(self.direct_shape)
+        light = (frame if table is None else table[frame]).reshape(self.camera.height, self.camera.width, 3)
+        columns = np.einsum("wx,yxc->ywc", self.shrink_x, light, optimize=True)
+        return np.ascontiguousarray(
+            np.einsum("hy,ywc->hwc", self.shrink_y, columns, optimize=True).reshape(self.direct_shape), np.float32
+        )
+
+    def light(self, frame: np.ndarray, table: np.ndarray | None, gain: np.ndarray) -> np.ndarray:
+        """Linear light behind the film times ``gain`` (h, w): (h, w, 3) float32 from (H, 3 W) codes or light."""
+        width, height = self.output
+        out = np.empty((height, 3 * width), np.float32)
+        parts = (self.scattered(frame, table), self.start_y, self.taps_y, self.direct(frame, table))
+        kernels.finish_light(*parts, self.direct_weight, self.veil, gain, out)
+        return out.reshape(height, width, 3)
+
+    @staticmethod
+    def _shrink(frame: np.ndarray, table: np.ndarray | None, cells: tuple, shape: tuple[int, int]) -> np.ndarray:
+        out = np.empty((3, *shape), np.float32)
+        if table is None:
+            kernels.shrink_light(frame, *cells, out)
+        else:
+            kernels.shrink_codes(frame, table, *cells, out)
+        return out
+
+
+class _FastStage:
+    """One stage on the small image grid in float32."""
+
+    def __init__(self, stage: Stage, plan: FilmPlan) -> None:
+        camera, (rows, columns) = plan.camera, plan.small
+        cell_y, cell_x = camera.height / rows, camera.width / columns
+        focal = (camera.f_px / cell_x, camera.f_px / cell_y)
+        self.order = plan.order
+        self.reflected = plan.border == "reflect"
+        # As fine, in angle, as the small picture is at its corners: what it holds must not alias on the way.
+        corner = np.hypot(camera.width, camera.height) / 2 / camera.f_px
+        pitch = plan.cell_px / camera.f_px * radial_scale(corner, stage.projection)
+        margin = 0 if self.reflected else 4 + BEYOND * 2
+        grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND)
+        at = grid.from_frame
+        seen = np.isfinite(at).all(axis=0)
+        if not self.reflected:
+            # A spline rounds the frame's edge off over a cell; farther out there is nothing.
+            for part, count in zip(at, (rows, columns)):
+                seen &= (part >= -1.5) & (part <= count + 0.5)
+        at = np.where(seen, at, 0.0)
+        tan_y, tan_x = (at[0] - (rows - 1) / 2) / focal[1], (at[1] - (columns - 1) / 2) / focal[0]
+        w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
+        if self.reflected:
+            at = np.stack([_folded(part, count) for part, count in zip(at, (rows, columns))])
+        cosine = cos_theta(pixel_offsets(columns + 2 * BEYOND, focal[0]), pixel_offsets(rows + 2 * BEYOND, focal[1]))
+        w_out = 1 / input_weight(cosine, stage.projection)
+        back = np.stack([_folded(part, count) for part, count in zip(grid.to_frame, (grid.rows, grid.columns))])
+        self.inwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(at + PAD), w_in))
+        self.outwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(back + PAD), w_out))
+        self.grid_shape, self.wide = (3, grid.rows, grid.columns), (3, rows + 2 * BEYOND, columns + 2 * BEYOND)
+        self.convolve = AngleConvolver(
+            stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, self.reflected, np.float32
+        )
+        spline = [_spline_response(q * step, self.order) for q, step in zip(self.convolve.q_cpr, grid.pitch_rad)]
+        self.convolve.response /= (spline[0][:, None] * spline[1][None, :]).astype(np.float32)
+        # Denormal numbers would slow every frame down, for light far below one electron.
+        self.convolve.response[np.abs(self.convolve.response) < NEGLIGIBLE] = 0
+        self.unscattered: np.ndarray | None = None
+        if stage.unscattered is not None:
+            self.unscattered = np.moveaxis(stage.unscattered(cosine), -1, 0).astype(np.float32)
+        self.missing: np.ndarray | None = None
+        if plan.border != "dark":
+            self.missing = 1 - self(np.ones((3, rows, columns), np.float32), np.ones(self.wide, np.float32))
+
+    def __call__(self, small: np.ndarray, wide: np.ndarray | None) -> np.ndarray:
+        """(3, rows, columns) -> the same with BEYOND more cells on every side; ``wide``, the input with these cells,
+        adds the unscattered light."""
+        samples = _padded(small, self.reflected)
+        for pole in SPLINE_POLES[self.order]:
+            kernels.inverse_filter(samples, pole)
+        warp = kernels.warp if self.order == 3 else kernels.warp_quintic
+        fields = np.empty(self.grid_shape, np.float32)
+        warp(samples, *self.inwards, fields)
+        # The spline's inverse filter for the way back is part of the response.
+        halo = _padded(self.convolve(fields), True)
+        out = np.empty(self.wide, np.float32)
+        warp(halo, *self.outwards, out)
+        if self.missing is not None:
+            out += self.missing * small.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)[:, None, None]
+        if wide is not None and self.unscattered is not None:
+            out += self.unscattered * wide
+        return out
+
+
+def _inside(wide: np.ndarray) -> np.ndarray:
+    """The frame's own cells of a field that reaches beyond it."""
+    return np.ascontiguousarray(wide[:, BEYOND:-BEYOND, BEYOND:-BEYOND])
+
+
+def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> tuple[int, int]:
+    """How coarsely the scattered light may be computed: (cell in px, order of the splines).
+
+    The largest cell whose error stays below :data:`ERROR_LIMIT` codes of the camera, by these bounds on a full-contrast
+    checkerboard or edge, with nu the frequency in cycles a cell, H the transfer function of the scattered light and M
+    the share of light that is hardly scattered:
+
+    * cells: detail that aliases through the triangle mean, ``T max_nu H (nu / (1 - nu))^2``
+    * cubic splines on single pixels: ``T max(5 max_nu H nu^4, 1.3e-3 M)``, the constants read off scans over the
+      presets; quintic splines, as in the exact engine, where this fails
+
+    times the slope of the codes at the dark side of an edge, ``v + T (1 - M) / 2``.
+    tests/lps_sim/test_fast.py holds the whole engine against the exact one.
+    """
+    transmittance = film.transmittance(layers)
+    sharp = np.exp(-layers * film.bulk_tau())
+    dark = camera.exposure * (film.veil(layers) + transmittance * (1 - sharp) / 2)
+    step = 1e-4
+    slope = (inverse_eotf(dark + step, camera.eotf) - inverse_eotf(dark, camera.eotf)) / step
+    gain = camera.max_code * camera.exposure * slope * transmittance
+    nu = np.linspace(0, 0.5, 257)[1:, None]
+
+    def error(cell_px: int) -> float:
+        transfer = np.abs(film.scattered_otf(nu[:, 0] / cell_px * camera.f_px, layers))
+        if cell_px == 1:
+            return float((gain * np.maximum(5 * (transfer * nu**4).max(axis=0), 1.3e-3 * sharp)).max())
+        return float((gain * (transfer * (nu / (1 - nu)) ** 2).max(axis=0)).max())
+
+    largest = max(1, min(LARGEST_CELL_PX, min(camera.width, camera.height) // FEWEST_CELLS))
+    for cell_px in range(largest, 0, -1):
+        if error(cell_px) <= ERROR_LIMIT:
+            return cell_px, 3
+    return 1, 5
+
+
+@functools.lru_cache(maxsize=8)
+def film_plan(
+    key: FilmKey | None, layers: int, camera: Camera, border: str, window: Window, output: tuple[int, int]
+) -> FilmPlan:
+    """The plan for these arguments; the last eight are kept."""
+    return FilmPlan(key.film if key else None, layers, camera, border, window, output)
+
+
+def output_cosine(camera: Camera, window: Window, output: tuple[int, int]) -> np.ndarray:
+    """Cosine of the field angle at the centres of the output's pixels: (h, w)."""
+    x0, y0, x1, y1 = window
+    centre_x = (np.arange(output[0]) + 0.5) * (x1 - x0) / output[0] + x0 - camera.width / 2
+    centre_y = (np.arange(output[1]) + 0.5) * (y1 - y0) / output[1] + y0 - camera.height / 2
+    return cos_theta(centre_x / camera.f_px, centre_y / camera.f_px)
+
+
+def _padded(fields: np.ndarray, reflected: bool) -> np.ndarray:
+    out = np.zeros((3, fields.shape[1] + 2 * PAD, fields.shape[2] + 2 * PAD), np.float32)
+    if reflected:
+        kernels.mirror_pad(fields, PAD, out)
+    else:
+        out[:, PAD:-PAD, PAD:-PAD] = fields
+    return out
+
+
+def _folded(positions: np.ndarray, count: int) -> np.ndarray:
+    """Positions beyond ``count`` samples brought back by mirroring about the outer edges of the first and last."""
+    turned = np.mod(positions + 0.5, 2 * count)
+    return np.where(turned > count, 2 * count - turned, turned) - 0.5
+
+
+def _spline_response(frequency_cps: np.ndarray, order: int) -> np.ndarray:
+    """Frequency response (cycles a sample) of the sampled cubic or quintic B-spline."""
+    cosine = np.cos(2 * np.pi * frequency_cps)
+    return (2 + cosine) / 3 if order == 3 else (16 + 13 * cosine + cosine**2) / 30
