@@ -51,13 +51,14 @@ def opening_clip(settings: DemoSettings) -> Path:
 
 def _street(settings: DemoSettings, film: FilmModel) -> list[Block]:
     video = opening_clip(settings)
+    start = None if settings.video else pictures.STREET_START
     return [
         paragraph(
             f"A real clip ({video.name}) behind a simulated film, `{film.name}`, with the noise and rounding of an "
             f"8-bit "
             "camera. The exposure is fixed: more layers pass less light, and nothing is stretched afterwards."
         ),
-        gallery(*pictures.street(video, film, settings.seed), minimum_px=300),
+        gallery(*pictures.street(video, film, settings.seed, start), minimum_px=300),
         paragraph(f"Where this film's numbers come from: {film.provenance.get('text', 'not recorded')}"),
     ]
 
@@ -173,7 +174,7 @@ def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fit
         ),
         picture(
             pictures.film_curves(truth, fitted, tuple(layers)),
-            "Modulation transfer function and encircled energy of the true film (solid) and of the fitted one "
+            "Modulation transfer function and encircled energy of the true film (broad) and of the fitted one "
             "(dashed).",
             "Two line plots that compare the true and the fitted film at each layer count",
         ),

@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 
 STREET_LAYERS = (0, 2, 4, 8, 10)
 STREET_FRAMES = 60
+STREET_START = 70  # the street clip's cyclist waits between cars here
 IFNS_GAP_FRAMES = 4
 DIFFERENCE_GAIN = 8  # one fixed enlargement for all pictures of differences; nothing is stretched by its own range
 
 
-def street(video: Path, film: FilmModel, seed: int) -> list[Block]:
-    """The opening: one real clip behind 0, 2, 4, 8 and 10 layers, as playing clips."""
+def street(video: Path, film: FilmModel, seed: int, start: int | None = None) -> list[Block]:
+    """The opening: one real clip behind 0, 2, 4, 8 and 10 layers, as playing clips; from its middle by default."""
     info = probe(video)
-    frames = np.stack(list(islice(iter_frames(video), STREET_FRAMES)))
+    if start is None:
+        start = max(0, (info.frames - STREET_FRAMES) // 2)
+    frames = np.stack(list(islice(iter_frames(video), start, start + STREET_FRAMES)))
     camera = film_camera(film, info.width, info.height)
     blocks = []
     for layers in STREET_LAYERS:
         shown = frames if layers == 0 else Degrader(film, layers, camera, seed=seed).degrade(frames)
         name = "no film" if layers == 0 else f"{layers} layers"
-        alt = f"{video.name}, first {len(frames)} frames, {name}"
+        alt = f"{video.name}, {len(frames)} frames from frame {start}, {name}"
         blocks.append(clip(shown[::2], float(info.fps) / 2, name, alt, quality=75))
     return blocks
 
@@ -83,12 +86,15 @@ def film_curves(truth: FilmModel, fitted: FilmModel, layers: tuple[int, ...]) ->
     figure, axes = new_figure(1, 2, (11, 4))
     for place, count in enumerate(layers):
         colour = f"C{place}"
-        for film, style, name in ((truth, "-", "true"), (fitted, "--", "fitted")):
-            label = f"N = {count}, {name}"
-            axes[0, 0].semilogx(frequency_cpr, film.mtf(frequency_cpr, count)[:, 1], style, color=colour, label=label)
-            axes[0, 1].semilogx(
-                np.degrees(angle_rad), film.encircled_energy(angle_rad, count)[:, 1], style, color=colour
-            )
+        # The true film broad and pale, the fitted one thin on top: both stay visible where they agree.
+        for film, look, name in (
+            (truth, {"linewidth": 5, "alpha": 0.35}, "true"),
+            (fitted, {"linewidth": 1.2}, "fitted"),
+        ):
+            look = {**look, "color": colour, "label": f"N = {count}, {name}"}
+            axes[0, 0].semilogx(frequency_cpr, film.mtf(frequency_cpr, count)[:, 1], **look)
+            energy = film.encircled_energy(angle_rad, count)[:, 1]
+            axes[0, 1].semilogx(np.degrees(angle_rad), energy, **look)
     axes[0, 0].set(xlabel="angular frequency (cycles/rad)", ylabel="MTF", title="What contrast is left", ylim=(0, 1.02))
     axes[0, 1].set(xlabel="angle (degrees)", ylabel="encircled energy", title="Where the light goes", ylim=(0, 1.02))
     axes[0, 0].legend(fontsize="small")

@@ -52,7 +52,8 @@ class Steps:
             result = work(lambda done, total, *_: self._progress.update(task, completed=done, total=total))
             record = {"title": title, "seconds": time.monotonic() - started, "result": result}
             write_atomic(path, json.dumps(record, indent=1, default=str))
-            self._progress.update(task, total=1, completed=1)
+            if self._progress.tasks[task].total is None:  # a step without a count of its own
+                self._progress.update(task, total=1, completed=1)
         record = json.loads(path.read_text())
         self.seconds[record["title"]] = record["seconds"]
         result = record["result"]
@@ -159,7 +160,7 @@ def _fit(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     scenes = [Scene(name=kind, target=kind, light=target(kind, width, height)) for kind in kinds]
     folder = settings.out / "calibration"
     shots = simulate_shots(truth, scenes, camera, folder, settings.fit_layers, settings.seed, advance)
-    fit = fit_film(ShotSet.load(shots))
+    fit = fit_film(ShotSet.load(shots), family=settings.fit_family)
     fit.film.save(settings.out / "film.h5")
     return {
         "converged": fit.converged,

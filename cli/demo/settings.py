@@ -27,6 +27,7 @@ class DemoSettings(StrictModel):
     film: str = Field(default="p3ar-10layer", description="the true film; the pipeline sees only shots through it")
     layers: int = Field(default=10, ge=1, le=64, description="layer count of the degraded data set")
     fit_layers: tuple[int, ...] = Field(default=(1, 4, 10), description="layer counts of the calibration shots")
+    fit_family: str = Field(default="auto", description="family of the fit; auto: all compete")
     shot_size: tuple[int, int] = (320, 180)
     performers: tuple[int, ...] = PERFORMERS
     actions: tuple[int, ...] = ACTIONS
@@ -46,13 +47,14 @@ class DemoSettings(StrictModel):
         """The demo as shown to visitors, or a smoke run that takes every step with very little data."""
         if size == "quick":
             small: dict[str, Any] = {
-                "performers": (1, 2, 3, 4),
+                "performers": (1, 2, 3, 4, 5, 6, 7, 8),
+                "fit_family": "gaussian+moffat",
                 "actions": (22, 80),
                 "cameras": 1,
                 "clip_size": (160, 90),
                 "seconds": 1.0,
                 "shot_size": (160, 90),
-                "training": ("optim.epochs=2", "optim.warmup_epochs=1", "data.validation_share=0.4"),
+                "training": ("optim.epochs=2", "optim.warmup_epochs=1", "optim.batch=4", "data.validation_share=0.4"),
                 "attack_steps": 10,
             }
             fields = {**small, **fields}
