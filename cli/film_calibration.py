@@ -118,7 +118,7 @@ def simulate_shots_command(
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Film file.")
 @click.option("--layers", type=LAYERS, help="Use only the film shots of these layer counts.")
 @click.option("--family", default="auto", show_default=True, help="Kernel family, or auto: the best by BIC.")
-@click.option("--geometry", default="equal_area", show_default=True, help="Projection of the convolution.")
+@click.option("--geometry", default="equal_area", show_default=True, help="Projection of the convolution, or auto.")
 @click.option("--name", help="Of the film; default: the file's stem.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of pixels.")
 @json_option

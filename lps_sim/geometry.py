@@ -97,7 +97,8 @@ class WarpGrid:
 
     Attributes: rows, columns; pitch_rad (y, x), the steps that fit the frame; from_frame (2, rows, columns): the
     frame's (y, x) index at every node, outside the frame in the corners, not finite beyond 90 degrees;
-    to_frame (2, height + 2 beyond, width + 2 beyond): the grid's (y, x) index at every pixel.
+    to_frame (2, height + 2 beyond, width + 2 beyond): the grid's (y, x) index at every pixel; coverage (rows,
+    columns): share of each node's cell that lies in the frame.
     """
 
     def __init__(
@@ -132,6 +133,8 @@ class WarpGrid:
             ]
         )
 
+        self.coverage = _inside(self.from_frame[0], height, axis=0) * _inside(self.from_frame[1], width, axis=1)
+
         tan_x, tan_y = pixel_offsets(width + 2 * beyond, focal_x), pixel_offsets(height + 2 * beyond, focal_y)
         radius = np.hypot(tan_x[None, :], tan_y[:, None])
         shrink = _ratio(plane_to_angle(radius, projection), radius)
@@ -141,6 +144,15 @@ class WarpGrid:
                 tan_x[None, :] * shrink / pitch_x + (self.columns - 1) / 2,
             ]
         )
+
+
+def _inside(position: np.ndarray, count: int, axis: int) -> np.ndarray:
+    """Share of a cell between the outer edges of ``count`` pixels along one axis: 0..1, a ramp one cell wide."""
+    finite = np.isfinite(position)
+    position = np.where(finite, position, 0.0)
+    step = np.abs(np.gradient(position, axis=axis)) if position.shape[axis] > 1 else np.ones_like(position)
+    depth = count / 2 - np.abs(position - (count - 1) / 2)
+    return finite * np.clip(depth / np.maximum(step, 1e-9) + 0.5, 0, 1)
 
 
 def _ratio(numerator: np.ndarray, radius: np.ndarray) -> np.ndarray:

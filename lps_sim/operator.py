@@ -256,13 +256,12 @@ class _ExactStage:
         grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch, margin=0 if reflected else 4)
         rows, columns = grid.from_frame
         seen = np.isfinite(rows) & np.isfinite(columns)
-        if not reflected:
-            seen &= (np.abs(rows - (height - 1) / 2) <= height / 2) & (np.abs(columns - (width - 1) / 2) <= width / 2)
         self.from_frame = np.where(seen, grid.from_frame, 0.0)
         self.to_frame = grid.to_frame
         tan_y = (self.from_frame[0] - (height - 1) / 2) / f_px
         tan_x = (self.from_frame[1] - (width - 1) / 2) / f_px
-        self.w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
+        share = seen if reflected else grid.coverage
+        self.w_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
         cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
         self.w_out = 1 / input_weight(cosine, stage.projection)
         self.convolve = AngleConvolver(stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, reflected, np.float64)

@@ -155,15 +155,11 @@ class _FastStage:
         grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND)
         at = grid.from_frame
         seen = np.isfinite(at).all(axis=0)
-        if not self.reflected:
-            # A spline rounds the frame's edge off over a cell; farther out there is nothing.
-            for part, count in zip(at, (rows, columns)):
-                seen &= (part >= -1.5) & (part <= count + 0.5)
         at = np.where(seen, at, 0.0)
         tan_y, tan_x = (at[0] - (rows - 1) / 2) / focal[1], (at[1] - (columns - 1) / 2) / focal[0]
-        w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
-        if self.reflected:
-            at = np.stack([_folded(part, count) for part, count in zip(at, (rows, columns))])
+        share = seen if self.reflected else grid.coverage
+        w_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
+        at = np.stack([_folded(part, count) for part, count in zip(at, (rows, columns))])
         cosine = cos_theta(pixel_offsets(columns + 2 * BEYOND, focal[0]), pixel_offsets(rows + 2 * BEYOND, focal[1]))
         w_out = 1 / input_weight(cosine, stage.projection)
         back = np.stack([_folded(part, count) for part, count in zip(grid.to_frame, (grid.rows, grid.columns))])
@@ -187,14 +183,14 @@ class _FastStage:
     def __call__(self, small: np.ndarray, wide: np.ndarray | None) -> np.ndarray:
         """(3, rows, columns) -> the same with BEYOND more cells on every side; ``wide``, the input with these cells,
         adds the unscattered light."""
-        samples = _padded(small, self.reflected)
+        samples = _padded(small)
         for pole in SPLINE_POLES[self.order]:
             kernels.inverse_filter(samples, pole)
         warp = kernels.warp if self.order == 3 else kernels.warp_quintic
         fields = np.empty(self.grid_shape, np.float32)
         warp(samples, *self.inwards, fields)
         # The spline's inverse filter for the way back is part of the response.
-        halo = _padded(self.convolve(fields), True)
+        halo = _padded(self.convolve(fields))
         out = np.empty(self.wide, np.float32)
         warp(halo, *self.outwards, out)
         if self.missing is not None:
@@ -260,12 +256,10 @@ def output_cosine(camera: Camera, window: Window, output: tuple[int, int]) -> np
     return cos_theta(centre_x / camera.f_px, centre_y / camera.f_px)
 
 
-def _padded(fields: np.ndarray, reflected: bool) -> np.ndarray:
-    out = np.zeros((3, fields.shape[1] + 2 * PAD, fields.shape[2] + 2 * PAD), np.float32)
-    if reflected:
-        kernels.mirror_pad(fields, PAD, out)
-    else:
-        out[:, PAD:-PAD, PAD:-PAD] = fields
+def _padded(fields: np.ndarray) -> np.ndarray:
+    """The fields with PAD mirrored samples around them."""
+    out = np.empty((3, fields.shape[1] + 2 * PAD, fields.shape[2] + 2 * PAD), np.float32)
+    kernels.mirror_pad(fields, PAD, out)
     return out
 
 

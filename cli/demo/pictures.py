@@ -91,10 +91,9 @@ def film_curves(truth: FilmModel, fitted: FilmModel, layers: tuple[int, ...]) ->
             (truth, {"linewidth": 5, "alpha": 0.35}, "true"),
             (fitted, {"linewidth": 1.2}, "fitted"),
         ):
-            look = {**look, "color": colour, "label": f"N = {count}, {name}"}
-            axes[0, 0].semilogx(frequency_cpr, film.mtf(frequency_cpr, count)[:, 1], **look)
-            energy = film.encircled_energy(angle_rad, count)[:, 1]
-            axes[0, 1].semilogx(np.degrees(angle_rad), energy, **look)
+            mtf, energy = film.mtf(frequency_cpr, count)[:, 1], film.encircled_energy(angle_rad, count)[:, 1]
+            axes[0, 0].semilogx(frequency_cpr, mtf, color=colour, label=f"N = {count}, {name}", **look)
+            axes[0, 1].semilogx(np.degrees(angle_rad), energy, color=colour, **look)
     axes[0, 0].set(xlabel="angular frequency (cycles/rad)", ylabel="MTF", title="What contrast is left", ylim=(0, 1.02))
     axes[0, 1].set(xlabel="angle (degrees)", ylabel="encircled energy", title="Where the light goes", ylim=(0, 1.02))
     axes[0, 0].legend(fontsize="small")

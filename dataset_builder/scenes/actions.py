@@ -176,8 +176,11 @@ def jump_up(m: Motion) -> None:
     for side, _ in SIDES:
         m.foot[side][:, 1] += 0.25 * air * m.gain
         m.toe[side] -= 0.7 * air
-    _both(m, 0.2, -0.8, -0.5, m.pulse(0.0, 0.12, 0.15, 0.24))
-    _both(m, 0.3, 0.92, 0.2, np.clip(air, 0, 1))
+    up = smooth(0.13, 0.31, m.p) * (1 - smooth(0.33, 0.5, m.p)) + smooth(0.56, 0.74, m.p) * (
+        1 - smooth(0.76, 0.94, m.p)
+    )
+    _both(m, 0.2, -0.85, -0.35, m.pulse(0.0, 0.1, 0.12, 0.26))
+    _both(m, 0.42, 0.85, 0.2, up)
     m.bend -= crouch * 1.6
     m.pz += crouch * 0.3
 
@@ -256,9 +259,10 @@ def squat_down(m: Motion) -> None:
 
 
 def arm_circles(m: Motion) -> None:
-    on = m.pulse(0.0, 0.1, 0.92, 1.0)
-    angle = m.cycle(0.95)
-    _both(m, 0.42, -0.86 * np.cos(angle), 0.86 * np.sin(angle), on)
+    # The circle itself starts and ends at the hanging arm: no way from the top of it straight down.
+    turns = max(1, round(0.95 * m.tempo * m.duration_s * 0.85))
+    angle = 2 * np.pi * turns * m.keys([0, 0.12, 0.9, 1], [0, 0.08, 0.97, 1])
+    _both(m, 0.42, -0.86 * np.cos(angle), 0.86 * np.sin(angle), m.pulse(0.0, 0.08, 0.92, 1.0))
 
 
 def arm_swings(m: Motion) -> None:
@@ -296,7 +300,7 @@ def butt_kicks(m: Motion) -> None:
 
 
 def cross_toe_touch(m: Motion) -> None:
-    on = m.pulse(0.0, 0.12, 0.92, 1.0)
+    on = m.pulse(0.0, 0.14, 0.8, 1.0)
     angle = m.cycle(0.62)
     which = np.tanh(2.5 * np.sin(angle))
     down = np.abs(np.sin(angle)) ** 0.8 * on

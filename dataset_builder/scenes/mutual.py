@@ -139,8 +139,8 @@ def walk_apart(a: Motion, b: Motion, gap: float) -> None:
 def high_five(a: Motion, b: Motion, gap: float) -> None:
     """A112: raised palms meet between the two."""
     height = 1.06 * 0.5 * (a.skeleton.rest["head_centre"][1] + b.skeleton.rest["head_centre"][1])
-    on = smooth(0.15, 0.42, a.p) * (1 - smooth(0.56, 0.9, a.p))
-    wind = a.pulse(0.02, 0.2, 0.26, 0.42)
+    on = smooth(0.15, 0.48, a.p) * (1 - smooth(0.58, 0.92, a.p))
+    wind = a.pulse(0.02, 0.24, 0.28, 0.48)
     lean = max(0.0, 0.5 * gap - 0.36)
     for one in (a, b):
         one.reach("r", (0.35, 0.6, -0.25), wind)

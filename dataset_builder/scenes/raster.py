@@ -51,6 +51,16 @@ def project(points, rotation, position, f_px, cx, cy, out):
 
 
 @njit(cache=True)
+def bounds(screen, first, end, out):
+    """Least and greatest column and row of the rows ``first``..``end`` of ``screen`` into ``out`` (4,)."""
+    out[0], out[1], out[2], out[3] = F(1e9), F(1e9), F(-1e9), F(-1e9)
+    for i in range(first, end):
+        if screen[i, 2] > F(0.0):
+            out[0], out[1] = min(out[0], screen[i, 0]), min(out[1], screen[i, 1])
+            out[2], out[3] = max(out[2], screen[i, 0]), max(out[3], screen[i, 1])
+
+
+@njit(cache=True)
 def draw(faces, screen, depth, owner, first):
     """Rasterise front faces (F, 3) of ``screen`` (N, 3) into ``depth`` (inverse, larger is nearer) and ``owner``.
 

@@ -208,7 +208,8 @@ def _area_light(solids, groups, light, point, normal, state, direction):
 
 @njit(cache=True)
 def render_room(
-    solids, groups, walls, lights, radiance, bounce, glow, rotation, position, f_px, samples, seed, out, albedo, facing, depth, floor
+    solids, groups, walls, lights, radiance, bounce, glow, rotation, position, f_px, samples, seed, out, albedo, facing,
+    depth, floor,
 ):  # fmt: skip
     """Linear light ``out`` (H, W, 3) of the room, inverse depth ``depth`` (H, W) at sample centres and floor places.
 

@@ -196,10 +196,9 @@ class RenderedClip:
                     sheet[textures.PROP] = linear(_PROP_RGB[kind])
             tiles.append(sheet)
         starts = np.cumsum([0] + [len(body.vertices) for body in bodies[:-1]])
-        self._people_end = [sum(o <= i for o in owners) for i in range(len(self.actors))]
-        self._spans = [
-            (int(s), int(s) + len(b.vertices), o, len(b.vertices)) for s, b, o in zip(starts, bodies, owners)
-        ]
+        # First and last vertex of each performer's own body; props and seats come after it.
+        firsts = [owners.index(number) for number in range(len(self.actors))]
+        self._spans = [(int(starts[i]), int(starts[i]) + len(bodies[i].vertices)) for i in firsts]
         self._vertices = np.concatenate([b.vertices for b in bodies])
         self._normals = np.concatenate([b.normals for b in bodies])
         self._uv = np.concatenate([b.uv for b in bodies])
@@ -248,6 +247,19 @@ class RenderedClip:
         """Frame ``frame`` (from 0) in linear light: (H, W, 3) float32, valid until the next call."""
         self._render(frame)
         return self._linear
+
+    def masks(self, frame: int) -> NDArray[np.float32]:
+        """Share (P, H, W) of each pixel that shows each performer, what they hold or sit on included."""
+        y0, y1, x0, x1 = (int(edge) for edge in self._render(frame))
+        s = SUPERSAMPLE
+        inside = (slice(y0 * s, y1 * s), slice(x0 * s, x1 * s))
+        owner = self._owner[inside]
+        seen = (owner >= 0) & (self._depth[inside] > self.plate.depth[inside])
+        who = np.where(seen, self._person[np.maximum(owner, 0)], -1).reshape(y1 - y0, s, x1 - x0, s)
+        out = np.zeros((len(self.actors), self.view.height, self.view.width), np.float32)
+        for number in range(len(self.actors)):
+            out[number, y0:y1, x0:x1] = (who == number).mean(axis=(1, 3))
+        return out
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """All frames in order, (H, W, 3) uint8 sRGB."""
@@ -300,15 +312,21 @@ class RenderedClip:
         )  # fmt: skip
         return window
 
+    def _bounds(self, first: int, end: int) -> Float:
+        """x0, y0, x1, y1 (pixels) of the posed vertices ``first``..``end``."""
+        box = np.empty(4, np.float32)
+        raster.bounds(self._screen, first, end, box)
+        return box / np.float32(SUPERSAMPLE)
+
     def _window(self, grid: Float) -> NDArray[np.int64]:
         """Pixels (y0, y1, x0, x1) that bodies or their shadows on the floor may change."""
         side = _FLOOR_CELLS / _FLOOR_PER_M
         corners = np.array([[grid[0] + i * side, 0, grid[1] + j * side] for i in (0, 1) for j in (0, 1)])
-        seen = self._screen[self._screen[:, 2] > 0, :2] / SUPERSAMPLE
+        seen = self._bounds(0, len(self._screen)).reshape(2, 2)
         local = self.view.to_camera(corners)
         local[:, 2] = np.maximum(local[:, 2], 0.3)
         floor = self.view.f_px * local[:, :2] / local[:, 2:] + [self.view.width / 2, self.view.height / 2]
-        points = np.concatenate([seen.min(0, keepdims=True), seen.max(0, keepdims=True), floor])
+        points = np.concatenate([seen, floor])
         low, high = np.floor(points.min(0)) - 1, np.ceil(points.max(0)) + 2
         w, h = self.view.width, self.view.height
         x0, x1 = int(np.clip(low[0], 0, w)), int(np.clip(high[0], 0, w))
@@ -325,12 +343,10 @@ class RenderedClip:
         joints = np.stack([actor.pose.joints for actor in self.actors])
         local = self.view.to_camera(joints)
         boxes = np.zeros((len(self.actors), self.settings.frames, 4), np.float32)
-        bounds = [(a, b, o) for (a, b, o, _), kind in zip(self._spans, self._is_person()) if kind]
         for frame in range(self.settings.frames):
             self._pose(frame)
-            for start, end, owner in bounds:
-                seen = self._screen[start:end, :2] / SUPERSAMPLE
-                boxes[owner, frame] = [*seen.min(0), *seen.max(0)]
+            for owner, (start, end) in enumerate(self._spans):
+                boxes[owner, frame] = self._bounds(start, end)
         boxes[..., 0::2] = np.clip(boxes[..., 0::2], 0, self.view.width)
         boxes[..., 1::2] = np.clip(boxes[..., 1::2], 0, self.view.height)
         return {
@@ -342,15 +358,6 @@ class RenderedClip:
             "f_px": np.float64(self.view.f_px),
             "attributes": [actor.person.attributes() for actor in self.actors],
         }
-
-    def _is_person(self) -> list[bool]:
-        """For each mesh of the clip, whether it is a performer's body and not a prop or a seat."""
-        seen: set[int] = set()
-        flags = []
-        for _, _, owner, _ in self._spans:
-            flags.append(owner not in seen)
-            seen.add(owner)
-        return flags
 
 
 def render_clip(name: str, settings: SceneSettings) -> RenderedClip:

@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 
 from .. import hankel
 from ..camera import Camera
-from ..film import FilmModel
+from ..film import FilmGeometry, FilmModel
 from ..geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
 
 Floats = NDArray[np.float64]
@@ -53,8 +53,8 @@ class OperatorBasis:
         tan_y = (self._from_frame[0] - (height - 1) / 2) / f_px
         tan_x = (self._from_frame[1] - (width - 1) / 2) / f_px
         self._w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), projection)
-        self.cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
-        self._w_out = 1 / input_weight(self.cosine, projection)
+        self._cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
+        self._w_out = 1 / input_weight(self._cosine, projection)
         self._shape = (grid.rows, grid.columns)
         self._padded = (fft.next_fast_len(2 * grid.rows, True), fft.next_fast_len(2 * grid.columns, True))
         # The grid's own steps: those asked for, shortened to fit the frame.
@@ -80,12 +80,11 @@ class OperatorBasis:
     def _far_maps(self) -> tuple[Floats, Floats]:
         return hankel.node_maps(self._tail_nodes_rad, np.array([self._uniform_radius]))
 
-    def unscattered(self, film: FilmModel, layers: int, channel: int, cosine: Floats) -> Floats:
-        """b_N at given cosines of the field angle, same shape."""
-        ballistic = film.ballistic_fraction(layers)[channel]
-        if not film.geometry.oblique_ballistic or ballistic == 0:
-            return np.full(cosine.shape, ballistic)
-        return ballistic ** (1 / refracted_cosine(cosine, film.geometry.refractive_index))
+    def path(self, geometry: FilmGeometry) -> Floats:
+        """(H, W) way of the unscattered light through a sheet, in thicknesses: b_N(theta) = b_N ** path."""
+        if not geometry.oblique_ballistic:
+            return np.ones_like(self._cosine)
+        return 1 / refracted_cosine(self._cosine, geometry.refractive_index)
 
     def matrix(self, x: Floats, pixels: NDArray[np.intp]) -> Floats:
         """(P, nodes + tail) such that ``matrix @ coefficients`` is the scattered light of scene x at the pixels.

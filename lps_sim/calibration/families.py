@@ -23,6 +23,9 @@ _RANGES = {
     "s2": (0.05, 150.0),
     "beta2": (1.2, 12.0),
 }
+# Two halos beside a rough face: a narrow Henyey-Greenstein one and a wide one that ends near the view's edge, so that
+# a pedestal is not mistaken for light thrown out of the view. Their exponents are fixed: shots do not tell them apart.
+_FIXED_BETA = {"beta1": 1.5, "beta2": 4.0}
 _STARTS = {
     "ballistic+moffat": [{"tau1": 0.25, "s1": 8.0, "beta1": 1.6}],
     "gaussian+moffat": [{"sigma": 0.5, "tau1": 0.15, "s1": 10.0, "beta1": 1.6}],
@@ -87,7 +90,7 @@ class Family:
                 "moffat",
                 rgb(f"tau{k}"),
                 np.radians(rgb(f"s{k}")),
-                rgb(f"beta{k}") if f"beta{k}" in self.names else (1.5, 4.0)[k - 1],
+                rgb(f"beta{k}") if f"beta{k}" in self.names else _FIXED_BETA[f"beta{k}"],
             )
             for k in (1, 2)
             if f"tau{k}" in self.names

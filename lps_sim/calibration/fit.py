@@ -14,27 +14,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from scipy.optimize import least_squares, nnls
 
 from .. import __version__
+from ..errors import UnknownNameError
 from ..film import FAMILIES, FilmGeometry, FilmModel
-from ..seeding import named_rng
 from .basis import OperatorBasis
 from .families import Family
-from .observations import Exclusion, FilmedScene, Observations, decimate, observe
+from .inputs import FitShot, SceneInputs, decimation, fit_shots
+from .observations import Exclusion, Observations, observe
 from .shots import ShotSet
 
 Floats = NDArray[np.float64]
 
 
-MODEL_FLOOR = 0.002  # of y: the law itself is not better than this
-PIXELS_A_SCENE = 5000
-_FIT_WIDTH = 400  # wider shots are area-averaged: a film blurs more than the pixels that are lost
 _STEP = 1e-5  # of the logarithms, for the Jacobian
 _MAX_STEPS = 40
-# Channels of a scene that differ by less than this, smoothed and apart from their gains, show one grey picture.
-_NEUTRAL = 0.02
 _PROJECTIONS = ("equal_area", "direction_cosines", "pixel")
 
 
@@ -87,18 +82,6 @@ class FitResult:
 
 
 @dataclass
-class _Shot:
-    """One filmed scene in one channel at the chosen pixels: y, sqrt(w), x there, and the scene's matrix."""
-
-    source: FilmedScene
-    matrix: Floats
-    cosine: Floats
-    x: Floats
-    y: Floats
-    root_weight: Floats
-
-
-@dataclass
 class _Solution:
     family: Family
     logs: Floats
@@ -136,7 +119,8 @@ def fit_film(
     shot_set : the calibration set
     layers : use only the film shots of these layer counts
     family : one of lps_sim.film.FAMILIES, or "auto": the best of all by BIC
-    geometry : "equal_area", "direction_cosines" or "pixel"
+    geometry : "equal_area", "direction_cosines" or "pixel"; "auto": the better of the first two by BIC, and an
+        unscattered part with or without obliquity
     name, created : of the film, for its file
     seed : of the choice of pixels
     on_step : called with one line at the start of every step
@@ -147,8 +131,8 @@ def fit_film(
         no usable film shots (with the reasons), layers that the set does not have, unknown family or geometry
     """
     say = on_step or (lambda message: None)
-    if geometry not in _PROJECTIONS:
-        raise ValueError(f"geometry must be one of {', '.join(_PROJECTIONS)}, got {geometry!r}")
+    if geometry not in (*_PROJECTIONS, "auto"):
+        raise UnknownNameError("geometry", geometry, [*_PROJECTIONS, "auto"])
     families = [Family.of(entry) for entry in (FAMILIES if family == "auto" else [family])]
     have = shot_set.layer_counts(shot_set.select(role="fit"))
     if layers is not None and not set(layers) <= set(have):
@@ -159,21 +143,39 @@ def fit_film(
         reasons = "; ".join(f"{e.what}: {e.reason}" for e in seen.exclusions) or "none has role fit and layers > 0"
         raise ValueError(f"no usable film shots: {reasons}")
 
-    shape = FilmGeometry(
-        projection=geometry,
+    plain = FilmGeometry(
+        projection="equal_area" if geometry == "auto" else geometry,
         refractive_index=shot_set.geometry.refractive_index,
         film_distance_m=shot_set.geometry.film_distance_m,
         target_distance_m=shot_set.geometry.target_distance_m,
     )
-    factor = _decimation(shot_set.camera.width, shot_set.camera.height)
+    shapes = [plain]
+    if geometry == "auto":
+        shapes += [replace(plain, oblique_ballistic=True), replace(plain, projection="direction_cosines")]
+    fits = [_fit_shape(seen, shot_set, shape, families, name, seed, created, say) for shape in shapes]
+    return min(fits, key=lambda result: result.scores[0].bic)
+
+
+def _fit_shape(
+    seen: Observations,
+    shot_set: ShotSet,
+    shape: FilmGeometry,
+    families: Sequence[Family],
+    name: str,
+    seed: int,
+    created: str,
+    say: Callable[[str], None],
+) -> FitResult:
+    """The best family in one geometry, then every channel with that family."""
+    factor = decimation(shot_set.camera.width, shot_set.camera.height)
     camera = shot_set.camera.resized(shot_set.camera.width // factor, shot_set.camera.height // factor)
-    basis = OperatorBasis(camera, geometry)
+    basis = OperatorBasis(camera, shape.projection)
     channels = 1 if seen.grey else 3
     main = 0 if seen.grey else 1
 
-    say("planning the operator")
-    inputs = _Inputs(seen, basis, factor, seed)
-    shots = _prepare(seen, basis, inputs, main, factor)
+    say(f"planning the operator, {shape.projection}")
+    inputs = SceneInputs(seen, basis, factor, seed)
+    shots = fit_shots(seen, basis.path(shape), inputs, main, factor)
     solutions = []
     for entry in families:
         say(f"fitting {entry.name}")
@@ -185,7 +187,7 @@ def fit_film(
     shots_of = {main: shots}
     for channel in sorted(set(range(channels)) - {main}):
         say(f"fitting {best[main].family.name}, channel {'RGB'[channel]}")
-        shots_of[channel] = _prepare(seen, basis, inputs, channel, factor)
+        shots_of[channel] = fit_shots(seen, basis.path(shape), inputs, channel, factor)
         best[channel] = _solve(best[main].family, basis, shape, shots_of[channel], best[main].logs)
     residuals = [
         row
@@ -211,65 +213,12 @@ def fit_film(
     )
 
 
-def _decimation(width: int, height: int) -> int:
-    """The smallest common divisor of the sides that brings the width to the fit's, 1 where none does."""
-    return next((d for d in range(-(-width // _FIT_WIDTH), 17) if width % d == 0 and height % d == 0), 1)
-
-
-def _counts(shots: Sequence[_Shot]) -> list[int]:
+def _counts(shots: Sequence[FitShot]) -> list[int]:
     return sorted({shot.source.layers for shot in shots})
 
 
-class _Inputs:
-    """Every scene's input, pixels and matrix, made once: channels of a neutral scene share the matrix.
-
-    A screen that shows grey is one picture in three channels but for their gains; their mean also has less noise.
-    """
-
-    def __init__(self, seen: Observations, basis: OperatorBasis, factor: int, seed: int) -> None:
-        self._basis = basis
-        self._x = {entry.scene: decimate(entry.x, factor) for entry in seen.scenes}
-        self._pixels = {scene: _choose_pixels(x.mean(axis=-1), seed, scene) for scene, x in self._x.items()}
-        self._matrices: dict[tuple[str, int | None], Floats] = {}
-
-    def of(self, scene: str, channel: int) -> tuple[Floats, Floats, NDArray[np.intp]]:
-        """(x at the pixels, matrix, pixels) of one scene in one channel."""
-        x, pixels = self._x[scene], self._pixels[scene]
-        common = x.mean(axis=-1)
-        gains = (x * common[..., None]).sum(axis=(0, 1)) / (common**2).sum()
-        smooth = gaussian_filter(x - gains * common[..., None], (2, 2, 0))
-        neutral = np.abs(smooth).max() < _NEUTRAL * common.max()
-        light, gain, key = (common, gains[channel], None) if neutral else (x[..., channel], 1.0, channel)
-        if (scene, key) not in self._matrices:
-            self._matrices[scene, key] = self._basis.matrix(light, pixels)
-        return gain * light.ravel()[pixels], gain * self._matrices[scene, key], pixels
-
-
-def _choose_pixels(x: Floats, seed: int, scene: str) -> NDArray[np.intp]:
-    """Up to PIXELS_A_SCENE flat indices, half drawn evenly, half where the scene changes: there the core is seen."""
-    change = gaussian_gradient_magnitude(x, 2.0)
-    chance = 0.5 / x.size + 0.5 * change / max(float(change.sum()), 1e-12)
-    rng = named_rng(seed, "pixels", scene)
-    return np.sort(rng.choice(x.size, min(PIXELS_A_SCENE, x.size), replace=False, p=(chance / chance.sum()).ravel()))
-
-
-def _prepare(seen: Observations, basis: OperatorBasis, inputs: _Inputs, channel: int, factor: int) -> list[_Shot]:
-    """The channel's shots at the scenes' pixels, the same ones at every layer count."""
-    shots: list[_Shot] = []
-    for entry in seen.scenes:
-        x, matrix, pixels = inputs.of(entry.scene, channel)
-        # An average over pixels of which one is saturated is not known: its variance stays infinite.
-        variance = decimate(entry.y_variance[..., channel], factor).ravel()[pixels] / factor**2
-        y = decimate(entry.y[..., channel], factor).ravel()[pixels]
-        known = np.isfinite(variance)
-        weight = 1.0 / (variance[known] + (MODEL_FLOOR * y[known]) ** 2)
-        cosine = basis.cosine.ravel()[pixels[known]]
-        shots.append(_Shot(entry, matrix[known], cosine, x[known], y[known], np.sqrt(weight)))
-    return shots
-
-
 def _solve(
-    family: Family, basis: OperatorBasis, geometry: FilmGeometry, shots: Sequence[_Shot], start: Floats
+    family: Family, basis: OperatorBasis, geometry: FilmGeometry, shots: Sequence[FitShot], start: Floats
 ) -> _Solution:
     counts = _counts(shots)
     size = len(family.names)
@@ -278,13 +227,10 @@ def _solve(
         film = family.film([logs], geometry)
         return {n: (basis.coefficients(film, n, 0), float(film.ballistic_fraction(n)[0])) for n in counts}
 
-    def light(shot: _Shot, coefficients: Floats, ballistic: float) -> Floats:
-        return shot.matrix @ coefficients + ballistic * shot.x
-
     def residual(vector: Floats) -> Floats:
         known, gains = behind(vector[:size]), dict(zip(counts, np.exp(vector[size:])))
         return np.concatenate(
-            [s.root_weight * (gains[s.source.layers] * light(s, *known[s.source.layers]) - s.y) for s in shots]
+            [s.root_weight * (gains[s.source.layers] * s.light(*known[s.source.layers]) - s.y) for s in shots]
         )
 
     def jacobian(vector: Floats) -> Floats:
@@ -293,17 +239,16 @@ def _solve(
         blocks = []
         for s in shots:
             n = s.source.layers
-            scale = gains[n] * s.root_weight
+            scale, here = gains[n] * s.root_weight, s.light(*known[n])
             block = np.zeros((s.y.size, vector.size))
             for k in range(size):
-                change = (moved[k][n][0] - known[n][0]) / _STEP, (moved[k][n][1] - known[n][1]) / _STEP
-                block[:, k] = scale * light(s, *change)
-            block[:, size + counts.index(n)] = scale * light(s, *known[n])
+                block[:, k] = scale * (s.light(*moved[k][n]) - here) / _STEP
+            block[:, size + counts.index(n)] = scale * here
             blocks.append(block)
         return np.concatenate(blocks)
 
     known = behind(start)
-    ratio = [np.median([s.y.sum() / light(s, *known[n]).sum() for s in shots if s.source.layers == n]) for n in counts]
+    ratio = [np.median([s.y.sum() / s.light(*known[n]).sum() for s in shots if s.source.layers == n]) for n in counts]
     low, high = family.bounds
     gain_low, gain_high = np.full(len(counts), np.log(1e-5)), np.zeros(len(counts))
     found = least_squares(
@@ -333,14 +278,14 @@ def _solve(
 
 
 def _residuals(
-    solution: _Solution, basis: OperatorBasis, geometry: FilmGeometry, shots: Sequence[_Shot], channel: int
+    solution: _Solution, basis: OperatorBasis, geometry: FilmGeometry, shots: Sequence[FitShot], channel: int
 ) -> list[ShotResidual]:
     film = solution.family.film([solution.logs], geometry)
     counts = _counts(shots)
     rows = []
     for s in shots:
         n = s.source.layers
-        model = s.matrix @ basis.coefficients(film, n, 0) + float(film.ballistic_fraction(n)[0]) * s.x
+        model = s.light(basis.coefficients(film, n, 0), float(film.ballistic_fraction(n)[0]))
         difference = np.exp(solution.gains[counts.index(n)]) * model - s.y
         scale = float(np.sqrt((s.y**2).mean())) or 1.0
         rms = float(np.sqrt(((s.root_weight * difference) ** 2).mean()))

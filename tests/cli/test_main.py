@@ -65,4 +65,6 @@ def test_a_library_error_becomes_one_line_and_status_1() -> None:
 
 
 def test_a_missing_file_is_named_with_its_reason() -> None:
-    assert one_line(FileNotFoundError(2, "No such file or directory", "film.h5")) == "film.h5: No such file or directory"
+    assert (
+        one_line(FileNotFoundError(2, "No such file or directory", "film.h5")) == "film.h5: No such file or directory"
+    )
