@@ -308,14 +308,19 @@ def _within(light, point):
 
 
 @njit(cache=True)
-def denoise(noisy, albedo, facing, depth, radius, out):
+def denoise(light, albedo, facing, depth, radius, out):
     """Light on the surfaces averaged over neighbours of like normal and depth; their pattern stays as it is.
 
-    ``noisy`` (H, W, 3) is divided by ``albedo``, filtered with the weights of a cross bilateral filter over
-    2 ``radius`` + 1 pixels, and multiplied by it again. ``depth`` is the inverse depth at an equal or finer grid.
+    ``light`` (H, W, 3), the noisy picture divided by ``albedo``, is filtered with the weights of a cross bilateral
+    filter over 2 ``radius`` + 1 pixels and multiplied by ``albedo``. ``depth`` is the inverse depth at an equal or
+    finer grid.
     """
-    height, width = noisy.shape[0], noisy.shape[1]
+    height, width = light.shape[0], light.shape[1]
     scale = depth.shape[0] // height
+    weights = np.empty((2 * radius + 1, 2 * radius + 1), np.float32)
+    for v in range(-radius, radius + 1):
+        for u in range(-radius, radius + 1):
+            weights[v + radius, u + radius] = np.exp(F(-1.5) * F(u * u + v * v) / F(radius * radius))
     for y in range(height):
         for x in range(width):
             total, red, green, blue = F(0.0), F(0.0), F(0.0), F(0.0)
@@ -328,12 +333,11 @@ def denoise(noisy, albedo, facing, depth, radius, out):
                     change = abs(depth[v * scale, u * scale] - here) / here
                     if (like < F(0.85) or change > F(0.05)) and not (u == x and v == y):
                         continue
-                    square = F((u - x) * (u - x) + (v - y) * (v - y)) / F(radius * radius)
-                    weight = np.exp(F(-1.5) * square)
+                    weight = weights[v - y + radius, u - x + radius]
                     total += weight
-                    red += weight * noisy[v, u, 0] / albedo[v, u, 0]
-                    green += weight * noisy[v, u, 1] / albedo[v, u, 1]
-                    blue += weight * noisy[v, u, 2] / albedo[v, u, 2]
+                    red += weight * light[v, u, 0]
+                    green += weight * light[v, u, 1]
+                    blue += weight * light[v, u, 2]
             out[y, x, 0] = red / total * albedo[y, x, 0]
             out[y, x, 1] = green / total * albedo[y, x, 1]
             out[y, x, 2] = blue / total * albedo[y, x, 2]

@@ -360,6 +360,6 @@ def render_plate(room: Room, seen: View, samples: int, supersample: int, light: 
         seen.rotation.astype(np.float32), seen.position.astype(np.float32), np.float32(seen.f_px),
         samples, seed, noisy, albedo, facing, depth, floor,
     )  # fmt: skip
-    radius = 2 + round(seen.width / 480)
-    raycast.denoise(noisy, np.maximum(albedo, np.float32(1e-3)), facing, depth, radius, out)
+    albedo = np.maximum(albedo, np.float32(1e-3))
+    raycast.denoise(noisy / albedo, albedo, facing, depth, min(4, 2 + round(seen.width / 480)), out)
     return Plate(out * np.float32(light), depth, floor)
