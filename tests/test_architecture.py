@@ -67,9 +67,8 @@ def test_training_reads_only_the_reading_side_of_the_builder() -> None:
 def test_every_package_is_listed_in_setup_cfg() -> None:
     text = (ROOT / "setup.cfg").read_text()
     listed = set(text.split("packages =\n", 1)[1].split("install_requires", 1)[0].split())
-    present = {
-        ".".join(path.parent.relative_to(ROOT).parts) for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")
-    }
+    folders = {path.parent.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")}
+    present = {".".join(folder.parts) for folder in folders}
     assert listed == present
 
 
