@@ -1,8 +1,9 @@
 """Containers: opening a file's video stream and walking its frames with every kind of damage turned into an error.
 
 What can be found: a file shorter than its container says, an incomplete packet, fewer frames than an AVI header counts,
-decoder errors, and pictures that the decoder had to patch. What cannot: bytes altered inside a VP9 or HEVC picture
-still decode to some picture (neither format has a checksum), and a transport stream does not say how long it should be.
+decoder errors, and pictures that the decoder had to patch. What cannot: a few bytes altered inside a picture may
+still decode to some picture, almost always in VP9 and HEVC and now and then in H.264 (no codec here has a checksum:
+compare SHA-256 sums for that), and a transport stream does not say how long it should be.
 """
 
 from __future__ import annotations

@@ -55,12 +55,12 @@ class EncoderSettings:
     """
 
     codec: str = "libx264"
-    crf: int = 10
-    preset: str = "medium"
+    crf: int = 12
+    preset: str = "veryfast"
     pixel_format: str = "yuv420p10le"
     gop: int = 30
     threads: int = 1
-    tune: str = ""
+    tune: str = "grain"
 
     def __post_init__(self) -> None:
         if self.codec not in _CODECS:
