@@ -101,14 +101,14 @@ def _weights(part: Part, skeleton: Skeleton | None) -> tuple[NDArray[np.int64], 
     return index, weight
 
 
-def build_body(person: Performer) -> Body:
-    """The skinned mesh of a performer (about 15,000 vertices)."""
+def build_body(person: Performer, step: float = 1.0) -> Body:
+    """The skinned mesh of a performer (about 18,000 vertices); ``step`` scales the length of its edges."""
     skeleton = build_skeleton(person.body)
-    parts = [*_top(person, skeleton), *_bottom(person, skeleton), *_limbs(person, skeleton), *_shoes(person, skeleton)]
-    face = build_mesh(head_shape(person, skeleton), *_about_head(skeleton, 0.16), 0.0085, fold_m=0.03)
+    parts = [part for make in (_top, _bottom, _limbs, _shoes) for part in make(person, skeleton, step)]
+    face = build_mesh(head_shape(person, skeleton), *_about_head(skeleton, 0.16), 0.0085 * step, fold_m=0.03)
     parts.append(Part(face, FACE, _face_uv(face, skeleton), ("head", "neck", "chest"), 0.03))
     for shape, reach in hair_parts(person, skeleton):
-        mesh = build_mesh(shape, *_about_head(skeleton, reach), 0.011, fold_m=0.03)
+        mesh = build_mesh(shape, *_about_head(skeleton, reach), 0.011 * step, fold_m=0.03)
         parts.append(Part(mesh, HAIR, _hair_uv(mesh, skeleton), ("head",)))
     return assemble(parts, skeleton)
 
@@ -155,7 +155,7 @@ def _split(mesh: Mesh, faces: NDArray[np.bool_]) -> Mesh:
     return Mesh(mesh.vertices[used], mesh.normals[used], number[mesh.faces[faces]], mesh.occlusion[used])
 
 
-def _top(person: Performer, skeleton: Skeleton) -> list[Part]:
+def _top(person: Performer, skeleton: Skeleton, step: float) -> list[Part]:
     rest, body, h = skeleton.rest, person.body, person.body.stature_m
     slim = 0.86 if person.feminine else 1.0
     chest, waist = 0.083 * h * (0.6 * body.shoulder + 0.4 * body.girth), 0.071 * h * body.girth * slim
@@ -205,7 +205,7 @@ def _top(person: Performer, skeleton: Skeleton) -> list[Part]:
     shape.append(ellipsoid([0, neck_y + 0.018 * h, 0.012 * h], [0.041 * h, deep * h, 0.05 * h], 0, 0.004, SUBTRACT))
     hem_y = level({"jacket": -0.13, "sweater": -0.09, "vest": -0.04}.get(person.top, -0.1))
     shape.append(plane([0, -1, 0], -hem_y, 0.006))
-    mesh = build_mesh(shape, [-0.75, hem_y - 0.03, -0.25], [0.75, neck_y + 0.08, 0.3], 0.0165, fold_m=0.05)
+    mesh = build_mesh(shape, [-0.75, hem_y - 0.03, -0.25], [0.75, neck_y + 0.08, 0.3], 0.0165 * step, fold_m=0.05)
     on_arm = np.zeros(len(mesh.vertices), bool)
     uv_sleeve = np.zeros((len(mesh.vertices), 2), np.float32)
     for side in "lr":
@@ -232,7 +232,7 @@ def _top(person: Performer, skeleton: Skeleton) -> list[Part]:
     return parts
 
 
-def _bottom(person: Performer, skeleton: Skeleton) -> list[Part]:
+def _bottom(person: Performer, skeleton: Skeleton, step: float) -> list[Part]:
     rest, body, h = skeleton.rest, person.body, person.body.stature_m
     hips = 0.081 * h * body.hip * (0.5 + 0.5 * body.girth)
     waist_y, crotch = rest["pelvis"][1] + 0.045 * h, rest["thigh_l"][1]
@@ -252,7 +252,7 @@ def _bottom(person: Performer, skeleton: Skeleton) -> list[Part]:
             shape.append(cone(hip, knee, thigh + ease, calf + 0.002 + ease, 1.0, 0.035))
             shape.append(cone(knee, ankle, calf + 0.002 + ease, 0.024 * h + ease, 1.0, 0.02))
     shape.append(plane([0, -1, 0], -hem, 0.004))
-    mesh = build_mesh(shape, [-0.34, hem - 0.03, -0.26], [0.34, waist_y + 0.16, 0.26], 0.0165, fold_m=0.05)
+    mesh = build_mesh(shape, [-0.34, hem - 0.03, -0.26], [0.34, waist_y + 0.16, 0.26], 0.0165 * step, fold_m=0.05)
     angle = np.abs(np.arctan2(mesh.vertices[:, 0], mesh.vertices[:, 2])) / np.pi
     uv = np.stack([angle, np.clip((waist_y + 0.06 - mesh.vertices[:, 1]) / (0.62 * h), 0, 1)], axis=1)
     bones: tuple[str, ...] = ("pelvis", "spine", "thigh_l", "shin_l", "thigh_r", "shin_r")
@@ -262,7 +262,7 @@ def _bottom(person: Performer, skeleton: Skeleton) -> list[Part]:
     return [Part(mesh, BOTTOM, uv.astype(np.float32), bones, soft)]
 
 
-def _limbs(person: Performer, skeleton: Skeleton) -> list[Part]:
+def _limbs(person: Performer, skeleton: Skeleton, step: float) -> list[Part]:
     parts = []
     rest, body, h = skeleton.rest, person.body, person.body.stature_m
     limb = body.limb
@@ -278,7 +278,7 @@ def _limbs(person: Performer, skeleton: Skeleton) -> list[Part]:
         shape += _hand(wrist, tip, sign, h)
         low = np.minimum(np.minimum(shoulder, wrist), tip) - 0.08
         high = np.maximum(np.maximum(shoulder, wrist), tip) + 0.08
-        mesh = build_mesh(shape, low, high, 0.0115, fold_m=0.03)
+        mesh = build_mesh(shape, low, high, 0.0115 * step, fold_m=0.03)
         uv = np.full((len(mesh.vertices), 2), 0.5, np.float32)
         names = (f"upper_arm_{side}", f"forearm_{side}", f"hand_{side}")
         parts.append(Part(mesh, SKIN, uv, names, 0.022))
@@ -290,7 +290,7 @@ def _limbs(person: Performer, skeleton: Skeleton) -> list[Part]:
             leg.append(cone(calf, ankle, 0.031 * h * limb, 0.02 * h))
             leg.append(cone(ankle, ankle - [0, 0.03, 0], 0.02 * h, 0.02 * h))
             low, high = np.minimum(ankle, thigh) - 0.11, np.maximum(ankle, thigh) + 0.11
-            skin = build_mesh(leg, low, high, 0.016, fold_m=0.04)
+            skin = build_mesh(leg, low, high, 0.016 * step, fold_m=0.04)
             uv = np.full((len(skin.vertices), 2), 0.5, np.float32)
             parts.append(Part(skin, SKIN, uv, (f"thigh_{side}", f"shin_{side}"), 0.035))
     return parts
@@ -332,7 +332,7 @@ def _hand(wrist: NDArray[np.float64], tip: NDArray[np.float64], sign: float, h: 
     return [row for row in shape if np.isfinite(inward).all()]
 
 
-def _shoes(person: Performer, skeleton: Skeleton) -> list[Part]:
+def _shoes(person: Performer, skeleton: Skeleton, step: float) -> list[Part]:
     h, rest = person.body.stature_m, skeleton.rest
     parts = []
     for side in "lr":
@@ -345,7 +345,9 @@ def _shoes(person: Performer, skeleton: Skeleton) -> list[Part]:
             cone([ankle[0], 0.030 * h, 0.0], ankle + np.array([0, 0.012 * h, 0]), 0.024 * h, 0.022 * h, 1.0, 0.015),
             plane([0, -1, 0], 0.0, 0.004),
         ]
-        mesh = build_mesh(shape, *_about(ankle, [0.09, ankle[1] + 0.02, 0.12], [0.09, 0.09, 0.26]), 0.0125, fold_m=0.02)
+        mesh = build_mesh(
+            shape, *_about(ankle, [0.09, ankle[1] + 0.02, 0.12], [0.09, 0.09, 0.26]), 0.0125 * step, fold_m=0.02
+        )
         uv = np.stack([np.full(len(mesh.vertices), 0.5), np.clip(mesh.vertices[:, 1] / 0.12, 0, 1)], axis=1)
         parts.append(Part(mesh, SHOE, uv.astype(np.float32), (f"foot_{side}",)))
     return parts

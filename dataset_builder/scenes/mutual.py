@@ -93,15 +93,16 @@ def push(a: Motion, b: Motion, gap: float) -> None:
 def hug(a: Motion, b: Motion, gap: float) -> None:
     """A055: both come close and put their arms around each other."""
     near = a.pulse(0.0, 0.34, 0.8, 1.0)
-    come = 0.5 * (gap - 0.34)
-    for one, other in ((a, b), (b, a)):
+    come = 0.5 * (gap - 0.31)
+    for one in (a, b):
         one.walk(come * smooth(0.0, 0.36, one.p) - come * smooth(0.84, 1.0, one.p) * 0.6, 0.06)
+    for one, other in ((a, b), (b, a)):
         other_chest = 0.90 * _shoulder_height(other)
         for side, sign in SIDES:
             one.reach(side, (0.45, -0.1, 0.75), one.pulse(0.05, 0.3, 0.8, 1.0))
-            back = place(other, -0.14, other_chest + (0.10 if (side == "l") == (one is a) else -0.08), -0.12 * sign)
+            back = place(other, -0.10, other_chest + (0.06 if (side == "l") == (one is a) else -0.14), -0.02 * sign)
             one.hold(side, back, smooth(0.28, 0.46, one.p) * (1 - smooth(0.74, 0.9, one.p)))
-            one.elbow(side, (1.0, -0.4, -0.2), near)
+            one.elbow(side, (1.0, 0.1, 0.1), near)
         one.bend += 0.2 * near
         one.tilt += 0.25 * near
         one.px -= 0.05 * near

@@ -62,11 +62,19 @@ class Actor:
     pose: Pose
 
 
+_who = lru_cache(maxsize=256)(performer)
+
+
+def _mesh_step(width: int) -> float:
+    """Edge length of the meshes against the usual: their triangles shall be about as large as the samples."""
+    return 1.5 if width < 400 else 1.0 if width < 1000 else 0.75
+
+
 @lru_cache(maxsize=40)
-def _cast(seed: int, number: int) -> tuple[Performer, Body, Float]:
-    person = performer(seed, number)
+def _cast(seed: int, number: int, step: float) -> tuple[Body, Float]:
+    person = _who(seed, number)
     tiles = textures.performer_tiles(person, build_skeleton(person.body).head_height)
-    return person, build_body(person), textures.pyramid(tiles)
+    return build_body(person, step), textures.pyramid(tiles)
 
 
 @lru_cache(maxsize=8)
@@ -129,7 +137,7 @@ def direct(name: SampleName, settings: SceneSettings) -> list[Actor]:
     numbers = [name.performer, partner(seed, name)] if action.mutual else [name.performer]
     motions = []
     for number in numbers:
-        person = _cast(seed, number)[0]
+        person = _who(seed, number)
         motions.append(Motion(settings.frames, settings.fps, build_skeleton(person.body), person.style, rng))
     # NTU's performers do an action once towards the left and once towards the right camera; here they turn less.
     turn = np.deg2rad((14.0 if name.replication == 1 else -14.0) + rng.uniform(-7, 7))
@@ -147,7 +155,7 @@ def direct(name: SampleName, settings: SceneSettings) -> list[Actor]:
         motions[0].z += at[1]
         motions[0].heading += turn
         action.animate(motions[0])
-    people = [_cast(seed, number)[0] for number in numbers]
+    people = [_who(seed, number) for number in numbers]
     return [Actor(p, m.skeleton, m, solve(m)) for p, m in zip(people, motions)]
 
 
@@ -182,7 +190,7 @@ class RenderedClip:
         """All meshes of the clip as one, and the bone matrices of each frame."""
         bodies, owners, tiles, matrices = [], [], [], []
         for number, actor in enumerate(self.actors):
-            _, body, sheet = _cast(self.settings.seed, actor.person.number)
+            body, sheet = _cast(self.settings.seed, actor.person.number, _mesh_step(self.settings.width))
             sheet = sheet.copy()
             matrices.append(actor.pose.bones)
             bodies.append(body)
