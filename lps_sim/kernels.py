@@ -214,7 +214,7 @@ def spread_columns(source, start, taps, out):
                 out[y, 3 * x + c] = total
 
 
-@njit(**_OPTIONS)
+@njit(fastmath={"contract"}, **_OPTIONS)
 def _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row):
     """One row of linear sensor signal: banded column resampling, unscattered light, veil, vignetting x exposure."""
     row[:] = 0.0
@@ -226,9 +226,12 @@ def _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row):
     if direct.shape[0]:
         for j in range(row.size):
             row[j] += direct_weight[y, j] * direct[y, j]
+    red, green, blue = veil[0], veil[1], veil[2]
     for x in range(row.size // 3):
-        for c in range(3):
-            row[3 * x + c] = (row[3 * x + c] + veil[c]) * gain[y, x]
+        factor = gain[y, x]
+        row[3 * x] = (row[3 * x] + red) * factor
+        row[3 * x + 1] = (row[3 * x + 1] + green) * factor
+        row[3 * x + 2] = (row[3 * x + 2] + blue) * factor
 
 
 @njit(**_OPTIONS)
@@ -238,7 +241,7 @@ def finish_light(source, start, taps, direct, direct_weight, veil, gain, out):
         _light_row(y, source, start, taps, direct, direct_weight, veil, gain, out[y])
 
 
-@njit(**_OPTIONS)
+@njit(fastmath={"contract"}, **_OPTIONS)
 def finish_codes(
     source, start, taps, direct, direct_weight, veil, gain, noise, pool, pattern, offsets, pattern_offsets, codes, out
 ):
@@ -248,7 +251,7 @@ def finish_codes(
     pool, pattern: long runs of normal deviates, entered at offsets[y] and pattern_offsets[y]; codes: uint8 table of
     signal 0..1.
     """
-    row = np.empty(out.shape[1], np.float32)
+    row, place = np.empty(out.shape[1], np.float32), np.empty(out.shape[1], np.int32)
     shot, read, prnu = noise[0], noise[1], noise[2]
     noisy = shot > 0 or read > 0 or prnu > 0
     top = np.float32(codes.size - 1)
@@ -262,5 +265,6 @@ def finish_codes(
                 deviation = np.sqrt(shot * signal + read)
                 row[j] += signal * prnu * fixed[j] + deviation * temporal[j]
         for j in range(row.size):
-            index = min(max(row[j], np.float32(0.0)), np.float32(1.0)) * top + np.float32(0.5)
-            out[y, j] = codes[int(index)]
+            place[j] = np.int32(min(max(row[j], np.float32(0.0)), np.float32(1.0)) * top + np.float32(0.5))
+        for j in range(row.size):
+            out[y, j] = codes[place[j]]

@@ -194,10 +194,10 @@ class AngleConvolver:
             q_x = fft.rfftfreq(self.padded[1], pitch_x)
         self.q_cpr = (q_y, q_x)
         q = np.hypot(q_y[:, None], q_x[None, :])
-        response: np.ndarray = np.moveaxis(spread(transfer, float(q.max()))(q), -1, 0)
+        response = np.moveaxis(spread(transfer, float(q.max()))(q), -1, 0)
         if not reflected:
             response = response - self._wrapped_tail(transfer, pitch_rad)
-        self.response = np.ascontiguousarray(response, dtype=dtype)
+        self.response: np.ndarray = np.ascontiguousarray(response, dtype=dtype)
 
     def __call__(self, fields: np.ndarray) -> np.ndarray:
         """The convolved fields: (3, rows, columns) -> (3, rows, columns)."""

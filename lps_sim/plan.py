@@ -148,9 +148,12 @@ class _FastStage:
         focal = (camera.f_px / cell_x, camera.f_px / cell_y)
         self.order = plan.order
         self.reflected = plan.border == "reflect"
-        # As fine, in angle, as the small picture is at its corners: what it holds must not alias on the way.
-        corner = np.hypot(camera.width, camera.height) / 2 / camera.f_px
-        pitch = plan.cell_px / camera.f_px * radial_scale(corner, stage.projection)
+        # Towards its corners the picture is sampled ever more finely in angle. Single pixels are followed all the way;
+        # for cells a grid 1.6 times coarser will do: what aliases there lands above 0.2 cycles a node, where blurred
+        # light is gone.
+        corner = math.hypot(camera.width, camera.height) / 2 / camera.f_px
+        finest = radial_scale(corner, stage.projection)
+        pitch = plan.cell_px / camera.f_px * (finest if plan.cell_px == 1 else min(1.0, 1.6 * finest))
         margin = 0 if self.reflected else 4 + BEYOND * 2
         grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND)
         at = grid.from_frame

@@ -31,7 +31,7 @@ def area_weights(count: int, cells: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def splat_weights(count: int, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Triangle-weighted means of ``count`` samples around the centres of ``cells`` equal cells, as :func:`area_weights`.
+    """Triangle-weighted means of ``count`` samples around the centres of equal cells, as in :func:`area_weights`.
 
     Against plain means this lets the square of the fine detail alias. Beyond the edges the samples are mirrored.
     """
