@@ -31,6 +31,7 @@ _TAIL_NODES = 12
 _TAIL_MESH = 33
 _RINGS = 3
 _SPLINE_ORDER = 5
+_MARGIN = 4
 
 
 class OperatorBasis:
@@ -45,17 +46,16 @@ class OperatorBasis:
     def __init__(self, camera: Camera, projection: str) -> None:
         height, width, f_px = camera.height, camera.width, camera.f_px
         pitch = float(radial_scale(math.hypot(width, height) / 2 / f_px, projection)) / f_px
-        grid = WarpGrid(height, width, (f_px, f_px), projection, pitch)
-        rows, columns = grid.from_frame
-        seen = (np.abs(rows - (height - 1) / 2) <= height / 2) & (np.abs(columns - (width - 1) / 2) <= width / 2)
+        # As the operator's dark border: a few cells beyond the frame, weighted by their share inside it.
+        grid = WarpGrid(height, width, (f_px, f_px), projection, pitch, margin=_MARGIN)
+        seen = np.isfinite(grid.from_frame).all(axis=0)
         self._from_frame = np.where(seen, grid.from_frame, 0.0)
         self._to_frame = grid.to_frame
         tan_y = (self._from_frame[0] - (height - 1) / 2) / f_px
         tan_x = (self._from_frame[1] - (width - 1) / 2) / f_px
-        self._w_in = seen * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), projection)
+        self._w_in = seen * grid.coverage * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), projection)
         self._cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
         self._w_out = 1 / input_weight(self._cosine, projection)
-        self._shape = (grid.rows, grid.columns)
         self._padded = (fft.next_fast_len(2 * grid.rows, True), fft.next_fast_len(2 * grid.columns, True))
         # The grid's own steps: those asked for, shortened to fit the frame.
         self._pitch = pitch_y, pitch_x = grid.pitch_rad

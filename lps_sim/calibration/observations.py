@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from .merge import Merged, merge_bracket
 from .shots import Shot, ShotSet, is_grey
@@ -24,6 +24,8 @@ _NO_SCENE = ("dark", "screen_off", "wedge")
 # A screen-off shot is smooth: this blur (share of the width) takes its noise away.
 _VEIL_BLUR = 0.02
 _LIT_SHARE = 0.1
+_RIM_PX = 4
+_MIN_LIT = 100  # pixels, for a fit of four coefficients
 # A bare picture with more saturated pixels than this cannot be the input of a fit: it would bias every parameter.
 MAX_SATURATED_INPUT = 1e-4
 
@@ -108,10 +110,11 @@ class Reader:
         dark = self.off(0)
         if dark is not None:
             flat = flat - dark
-        level = gaussian_filter(flat.mean(axis=-1), 2.0)
-        lit = level > _LIT_SHARE * level.max()
-        # The rim of the lit part is half lit: shrink it by the blur that found it.
-        lit &= gaussian_filter(lit.astype(float), 3.0) > 0.99
+        level = flat.mean(axis=-1)
+        # The rim of the lit part is blurred by the lens; the frame's own border is not a rim.
+        lit = binary_erosion(level > _LIT_SHARE * level.max(), iterations=_RIM_PX, border_value=1)
+        if lit.sum() < _MIN_LIT:
+            return camera.vignetting_map(), np.ones(self.channels)
         t2 = 1.0 / camera.cos_theta_map() ** 2 - 1.0
         powers = np.stack([np.ones_like(t2), t2, t2**2, t2**3], axis=-1)
         solution = np.linalg.lstsq(powers[lit], level[lit], rcond=None)[0]
