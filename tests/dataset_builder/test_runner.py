@@ -27,12 +27,12 @@ from lps_sim.transfer import eotf_table
 
 FILM = "p3ar-10layer"
 NAMES = [f"S001C001P00{p}R001A00{a}" for p in (1, 2) for a in (1, 2)]
-# A frame's mean light, as a share of it: what the film exchanges over the border with the mirrored world beyond.
-# 1.0 % was measured at 30 degrees across and 8 layers; without noise and codec it is the same.
-MEAN_LIGHT_TOLERANCE = 0.015
+# A frame's mean light, as a share of it: what the film exchanges over the border with the mirrored world beyond (1.2 %
+# measured at 30 degrees across and 8 layers, without noise and codec) and the codec (0.7 %, a third of a code value).
+MEAN_LIGHT_TOLERANCE = 0.02
 # Change of mean light from one frame to the next that the law leaves open, as a share of it: what moves across the
-# border (0.3 % measured without noise and codec) and the codec. A frame scaled by its own maximum moves by percents.
-FLICKER_TOLERANCE = 0.005
+# border (0.3 % without codec) and the codec (0.8 %). A frame scaled by its own maximum moves by percents.
+FLICKER_TOLERANCE = 0.012
 CUT_DN = 40  # a frame that differs from the one before by more code values on average is another scene
 
 
