@@ -8,7 +8,7 @@ import pytest
 from dataset_builder.scenes import render
 from dataset_builder.scenes.actions import RENDERED_ACTIONS
 from dataset_builder.scenes.render import SceneSettings, render_clip
-from dataset_builder.scenes.room import build_room, render_plate
+from dataset_builder.scenes.room import Plate, build_room, render_plate
 
 TINY = SceneSettings(width=96, height=54, frames=12)
 # Light doubles exactly but for float32 rounding and the codes' absence in linear light.
@@ -130,12 +130,19 @@ def test_the_room_has_no_fireflies_and_stays_below_white_but_for_the_window():
 
 
 def test_full_high_definition_renders_one_frame(monkeypatch: pytest.MonkeyPatch):
-    # One ray a pixel for the room: its noise is not what is tested here.
-    monkeypatch.setattr(render, "render_plate", lambda *a, **k: render_plate(a[0], a[1], 1, 2))
+    # An empty grey room eight metres deep: rays for two million pixels would take seconds.
+    shape = (1080, 1920)
+    wall = np.full((*shape, 3), 0.2, np.float32)
+    deep = np.full((2 * shape[0], 2 * shape[1]), 0.125, np.float32)
+    monkeypatch.setattr(render, "_plate", lambda *a: Plate(wall, deep, -np.ones((*shape, 3), np.float32)))
     clip = render_clip("S001C001P003R001A058", SceneSettings(width=1920, height=1080, frames=1))
     frame = next(clip.frames())
     assert frame.shape == (1080, 1920, 3)
-    assert frame.std() > 10
+    for mask, box in zip(clip.masks(0), clip.truth()["boxes_px"][:, 0]):
+        rows, columns = np.nonzero(mask)
+        assert [columns.min(), rows.min(), columns.max(), rows.max()] == pytest.approx(box, abs=1.5)
+        assert frame[mask > 0.99].std() > 10
+    assert (frame[clip.masks(0).sum(axis=0) == 0] == frame[0, 0]).all()
 
 
 def test_names_that_are_not_rendered_are_refused():
