@@ -24,13 +24,13 @@ def relative_spread(film: FilmModel, parameter: str) -> tuple[float, str] | None
 
     The jackknife over shot types is preferred, since systematic errors dominate the noise that the Jacobian sees.
     """
-    if parameter not in film.parameter_names:
-        return None
-    index = film.parameter_names.index(parameter)
-    if film.jackknife_spread is not None:
-        return float(film.jackknife_spread[index]), "jackknife"
-    if film.covariance is not None:
-        return float(np.sqrt(film.covariance[index, index])), "noise only"
+    # A colour fit has a parameter a channel; the worst of them stands for all.
+    wanted = {parameter, *(f"{parameter}_{channel}" for channel in "rgb")}
+    rows = [index for index, name in enumerate(film.parameter_names) if name in wanted]
+    if rows and film.jackknife_spread is not None:
+        return float(film.jackknife_spread[rows].max()), "jackknife"
+    if rows and film.covariance is not None:
+        return float(np.sqrt(np.diag(film.covariance)[rows].max())), "noise only"
     return None
 
 

@@ -185,7 +185,7 @@ def test_shots_are_averaged_only_by_common_divisors():
     assert decimation(641, 359) == 1
 
 
-@pytest.fixture()
+@pytest.fixture
 def shot_set(calibrated):
     _, shots, _ = calibrated
     return shots

@@ -17,7 +17,7 @@ from lps_sim.media import write_image
 CAMERA = Camera.from_field_of_view(64, 36, 70.0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     """A valid set of two shots."""
     shots = []
