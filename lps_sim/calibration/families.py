@@ -23,15 +23,15 @@ _RANGES = {
     "s2": (0.05, 150.0),
     "beta2": (1.2, 12.0),
 }
-# Two halos beside a rough face: a narrow Henyey-Greenstein one and a wide one that ends near the view's edge, so that
-# a pedestal is not mistaken for light thrown out of the view. Their exponents are fixed: shots do not tell them apart.
-_FIXED_BETA = {"beta1": 1.5, "beta2": 4.0}
+# The second halo of gaussian+2moffat is a pedestal under the whole view; a fixed steep exponent keeps it from being
+# mistaken for light thrown out of the view.
+_PEDESTAL_BETA = 4.0
 _STARTS = {
     "ballistic+moffat": [{"tau1": 0.25, "s1": 8.0, "beta1": 1.6}],
     "gaussian+moffat": [{"sigma": 0.5, "tau1": 0.15, "s1": 10.0, "beta1": 1.6}],
     "2moffat": [{"tau1": 0.15, "s1": 10.0, "beta1": 1.6, "tau2": 2.0, "s2": 1.0, "beta2": 3.0}],
     "gaussian": [{"sigma": 1.0}],
-    "gaussian+2moffat": [{"sigma": 0.5, "tau1": 0.2, "s1": 10.0, "tau2": 0.06, "s2": 60.0}],
+    "gaussian+2moffat": [{"sigma": 0.5, "tau1": 0.2, "s1": 15.0, "beta1": 2.0, "tau2": 0.06, "s2": 60.0}],
 }
 
 
@@ -90,7 +90,7 @@ class Family:
                 "moffat",
                 rgb(f"tau{k}"),
                 np.radians(rgb(f"s{k}")),
-                rgb(f"beta{k}") if f"beta{k}" in self.names else _FIXED_BETA[f"beta{k}"],
+                rgb(f"beta{k}") if f"beta{k}" in self.names else _PEDESTAL_BETA,
             )
             for k in (1, 2)
             if f"tau{k}" in self.names

@@ -2,8 +2,8 @@
 
     residual = sqrt(w) (y - g_N K_N x),   w = 1 / (variance + (0.002 y)^2)
 
-One gain a layer count is shared by its shots and there is no free offset: a free gain and offset a shot would be
-degenerate with the halo. Families compete by BIC on identical pixels.
+One gain a layer count is shared by its shots, none passes what the sheets' faces let through, and there is no free
+offset: a free gain and offset a shot would be degenerate with the halo. Families compete by BIC on identical pixels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .shots import ShotSet
 
 Floats = NDArray[np.float64]
 
-
 _STEP = 1e-5  # of the logarithms, for the Jacobian
-_MAX_STEPS = 40
+_MAX_STEPS = 100
+_GAIN_SLACK = 1.01  # of the faces' limit: exposures are known to about 1 %
 _PROJECTIONS = ("equal_area", "direction_cosines", "pixel")
 
 
@@ -250,7 +250,8 @@ def _solve(
     known = behind(start)
     ratio = [np.median([s.y.sum() / s.light(*known[n]).sum() for s in shots if s.source.layers == n]) for n in counts]
     low, high = family.bounds
-    gain_low, gain_high = np.full(len(counts), np.log(1e-5)), np.zeros(len(counts))
+    gain_low = np.full(len(counts), np.log(1e-5))
+    gain_high = np.log([_GAIN_SLACK * lossless_gain(geometry.refractive_index, n) for n in counts])
     found = least_squares(
         residual,
         np.concatenate(
@@ -293,6 +294,16 @@ def _residuals(
         source = s.source
         rows.append(ShotResidual(source.scene, source.target, n, channel, source.files, s.y.size, rms, relative))
     return rows
+
+
+def lossless_gain(refractive_index: float, layers: int) -> float:
+    """Transmittance of N clear sheets, 1 / (1 + 2 N R / (1 - R)): only their faces reflect, R = ((n-1)/(n+1))^2.
+
+    No film passes more. The bound matters: light thrown far out of the view is not seen, so without it a gain above 1
+    and a halo without end describe the same shots.
+    """
+    reflected = ((refractive_index - 1) / (refractive_index + 1)) ** 2
+    return 1 / (1 + 2 * layers * reflected / (1 - reflected))
 
 
 def transmittance_law(layers: Sequence[int], gains: Sequence[float]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pytest
 from lps_sim import hankel
 from lps_sim.calibration.basis import OperatorBasis
 from lps_sim.calibration.families import Family
-from lps_sim.calibration.fit import fit_film, transmittance_law
+from lps_sim.calibration.fit import fit_film, lossless_gain, transmittance_law
 from lps_sim.calibration.inputs import decimation
 from lps_sim.calibration.predict import predict_shots
 from lps_sim.calibration.shots import ShotSet
@@ -176,6 +176,15 @@ def test_the_transmittance_law_is_recovered_from_its_gains(c1, c2):
     gains = [1 / (1 + c1 * n + c2 * n * n) for n in layers]
     np.testing.assert_allclose(transmittance_law(layers, gains), (c1, c2), atol=1e-12)
     assert transmittance_law([4], [1 / 1.4]) == (pytest.approx(0.1), 0.0)
+
+
+def test_no_gain_passes_what_the_faces_let_through(calibrated):
+    """Fresnel at n = 1.5: 4 % a face; one sheet 0.923, by reflections to and fro."""
+    assert lossless_gain(1.5, 1) == pytest.approx(0.96 / 1.04)
+    assert lossless_gain(1.0, 5) == 1.0
+    _, shots, result = calibrated
+    for layers, gains in result.gains.items():
+        assert max(gains) <= 1.01 * lossless_gain(shots.geometry.refractive_index, layers)
 
 
 def test_shots_are_averaged_only_by_common_divisors():
