@@ -11,10 +11,9 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from lps_sim.media import EncoderSettings, write_video
 from lps_sim.seeding import named_seed
 
 from ..naming import ntu_name
+from ..runners.pool import WorkerDied, run_tasks
 from .actions import RENDERED_ACTIONS
 from .people import PERFORMERS
 from .render import RenderedClip, SceneSettings
@@ -205,6 +205,8 @@ def synthesize(config: SynthesizeConfig, on_progress: Callable[[int, int], None]
     """
     start = time.monotonic()
     _claim(config)
+    for leftover in config.destination.glob(".*.part.*"):  # of a run that was killed while it wrote
+        leftover.unlink()
     names = config.names()
     todo = [name for name in names if not all(path.exists() for path in clip_paths(config, name))]
     skipped, frames, failed = len(names) - len(todo), 0, {}
@@ -235,14 +237,7 @@ def _attempt(config: SynthesizeConfig, name: str) -> tuple[str, int, str]:
         return name, 0, f"{type(error).__name__}: {error}"
 
 
-def _run(config: SynthesizeConfig, names: list[str]) -> Iterable[tuple[str, int, str]]:
-    if config.workers == 1 or len(names) < 2:
-        yield from (_attempt(config, name) for name in names)
-        return
-    with ProcessPoolExecutor(min(config.workers, len(names)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_attempt, config, name) for name in names]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _run(config: SynthesizeConfig, names: list[str]) -> Iterator[tuple[str, int, str]]:
+    workers = 0 if config.workers == 1 or len(names) < 2 else min(config.workers, len(names))
+    for name, result in run_tasks(partial(_attempt, config), names, workers):
+        yield (name, 0, result.reason) if isinstance(result, WorkerDied) else result
