@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 
 class MediaError(ValueError):
@@ -48,7 +48,8 @@ RANGES = {LIMITED: "limited", FULL: "full"}
 
 # swscale's coefficient tables; BT.470BG and SMPTE 170M are both BT.601.
 _SWS_MATRIX = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7, "bt2020nc": 9, "rgb": 1}
-_ACCURATE = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+# SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND of libswscale; PyAV names the last two only from version 18 on.
+_ACCURATE = 0x2 | 0x2000 | 0x40000
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
 
 

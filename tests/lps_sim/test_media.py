@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -79,14 +80,12 @@ def write_yuv(path: Path, planes: list[np.ndarray], pixel_format: str, tag: int,
         container.mux(stream.encode(None))
 
 
-def write_plain(path: Path, frames: np.ndarray, times_ms: list[int] | None = None, turn: tuple | None = None) -> None:
-    """H.264 with what the product's writer never makes: uneven times, a display matrix."""
+def write_plain(path: Path, frames: np.ndarray, times_ms: list[int] | None = None) -> None:
+    """H.264 with what the product's writer never makes: uneven times."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv444p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        if turn is not None:
-            stream.set_display_rotation(turn[0], hflip=turn[1], vflip=turn[2])
         for index, array in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(array, format="rgb24")
             frame.time_base, frame.pts = Fraction(1, 1000), times_ms[index] if times_ms else 40 * index
@@ -254,16 +253,35 @@ def test_same_frames_give_the_same_bytes(tmp_path, smooth, codec: str) -> None:
     assert sha256_file(tmp_path / "other.mkv") not in hashes
 
 
-@pytest.mark.parametrize("turn", [(0, True, False), (90, False, False), (180, False, False), (270, False, False)])
-def test_frames_come_upright(tmp_path, smooth, turn: tuple[int, bool, bool]) -> None:
+def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
+    """Overwrite the matrix in an MP4 track header (ISO/IEC 14496-12, 8.3.2): (x, y) -> (ax + cy, bx + dy)."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    data[start : start + 20] = struct.pack(">5i", a << 16, b << 16, 0, c << 16, d << 16)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turn_deg", "upright"),
+    [
+        ((0, 1, -1, 0), 90, lambda clip: np.rot90(clip, -1, axes=(1, 2))),
+        ((-1, 0, 0, -1), 180, lambda clip: clip[:, ::-1, ::-1]),
+        ((0, -1, 1, 0), 270, lambda clip: np.rot90(clip, 1, axes=(1, 2))),
+        ((-1, 0, 0, 1), 0, lambda clip: clip[:, :, ::-1]),
+        ((1, 0, 0, -1), 0, lambda clip: clip[:, ::-1]),
+        ((0, 1, 1, 0), 0, lambda clip: clip.transpose(0, 2, 1, 3)),
+    ],
+    ids=["90", "180", "270", "mirrored", "upside down", "transposed"],
+)
+def test_frames_come_upright(tmp_path, smooth, matrix: tuple[int, int, int, int], turn_deg: int, upright) -> None:
     path = tmp_path / "turned.mp4"
-    write_plain(path, smooth, turn=turn)
-    degrees, mirrored, _ = turn
-    # FFmpeg's display rotation counts anticlockwise, as numpy.rot90 does; ours is the clockwise turn applied.
-    expected = np.rot90(smooth[:, :, ::-1] if mirrored else smooth, degrees // 90, axes=(1, 2))
+    write_plain(path, smooth)
+    set_display_matrix(path, *matrix)
+    expected = upright(smooth)
     back, info = read_video(path)
+    assert back.shape == expected.shape
     assert np.abs(back.astype(int) - expected).max() <= NEAR_LOSSLESS_CODES + LOSSLESS_YUV_CODES
-    assert (info.width, info.height, info.rotation_deg) == (*expected.shape[2:0:-1], -degrees % 360)
+    assert (info.width, info.height, info.rotation_deg) == (*expected.shape[2:0:-1], turn_deg)
 
 
 def test_variable_frame_rate_is_reported_and_frames_are_kept_as_they_are(tmp_path, smooth) -> None:
