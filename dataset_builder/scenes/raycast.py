@@ -215,32 +215,34 @@ def _area_light(solids, groups, light, point, normal, state, direction):
     _, found, _ = _hit_solids(solids, groups, point, direction, distance - F(0.02), True)
     if found >= 0:
         return F(0.0)
-    return cos_here * cos_there * light[12] / (square * F(np.pi))
+    # No light fills more than the half sphere: caps the estimate of one sample beside the light's rim.
+    return min(F(1.0), cos_here * cos_there * light[12] / (square * F(np.pi)))
 
 
 @njit(cache=True)
 def render_room(
     solids, groups, walls, lights, radiance, bounce, glow, rotation, position, f_px, samples, seed, out, albedo, facing,
-    depth, floor,
+    emitted, depth, floor,
 ):  # fmt: skip
     """Linear light ``out`` (H, W, 3) of the room, inverse depth ``depth`` (H, W) at sample centres and floor places.
 
     ``lights`` (L, 13) with ``radiance`` (L, 3); ``bounce`` (3,) is the radiance with which one bounce is lit;
     ``glow`` (L,) tells which lights are seen as bright windows on their wall. ``albedo`` and ``facing`` (H, W, 3)
-    receive the mean reflectance and normal, for :func:`denoise`.
+    receive the mean reflectance and normal, for :func:`denoise`, ``emitted`` the light of the windows themselves.
     """
     height, width = out.shape[0], out.shape[1]
     scale = depth.shape[0] // height
     state = np.zeros(1, np.uint32)
     d, point, normal, colour = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
     to_light, there, normal2, colour2 = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
-    total, white, mean = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
+    total, white, mean, bright = np.zeros(3, F), np.zeros(3, F), np.zeros(3, F), np.zeros(3, F)
     for y in range(height):
         for x in range(width):
             state[0] = _hash(x, y, seed)
             total[:] = F(0.0)
             white[:] = F(0.0)
             mean[:] = F(0.0)
+            bright[:] = F(0.0)
             floor[y, x, 2] = F(-1.0)
             for s in range(samples):
                 # The same well-spread places in every pixel (Hammersley), so that edges come out even.
@@ -257,9 +259,7 @@ def render_room(
                             seen = i
                 if seen >= 0:
                     for ch in range(3):
-                        total[ch] += glow[seen] * radiance[seen, ch]
-                        white[ch] += glow[seen] * radiance[seen, ch]
-                        mean[ch] += normal[ch]
+                        bright[ch] += glow[seen] * radiance[seen, ch]
                     continue
                 for k in range(3):
                     white[k] += colour[k]
@@ -292,6 +292,7 @@ def render_room(
                 out[y, x, ch] = total[ch] / F(samples)
                 albedo[y, x, ch] = white[ch] / F(samples)
                 facing[y, x, ch] = mean[ch] / F(samples)
+                emitted[y, x, ch] = bright[ch] / F(samples)
             for sy in range(scale):
                 for sx in range(scale):
                     cx = (F(x) + (F(sx) + F(0.5)) / F(scale) - F(0.5) * width) / f_px

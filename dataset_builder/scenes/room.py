@@ -295,6 +295,11 @@ def _light(build: _Builder, rng: np.random.Generator, side: float, window_behind
         strength = max(0.0, float(-direction @ light[9:12])) * light[12] / (distance**2 * np.pi)
         beams.append((direction, colour * strength))
     direct = beams[0][1] + 0.6 * beams[1][1] + 0.5 * beams[2][1]
+    # The camera's white balance takes out most of the light's colour at the performers' place, as real ones do.
+    balance = (direct.mean() / direct) ** 0.85
+    radiance = radiance * balance
+    beams = [(direction, colour * balance) for direction, colour in beams]
+    direct = direct * balance
     bounce = 0.85 * direct + 0.03 * direct.mean()
     exposure = rng.uniform(0.85, 1.1) / float((direct * 0.75 + bounce * wall_rgb).mean())
     key, fill = (np.concatenate([d, c * exposure]).astype(np.float32) for d, c in beams[:2])
@@ -327,8 +332,8 @@ def _light(build: _Builder, rng: np.random.Generator, side: float, window_behind
 def _walls(rng: np.random.Generator) -> tuple[Float, Float, Float]:
     """Rows (6, 4 + SOLID) of -x, +x, floor, ceiling, -z, +z; and the mean colours of floor and walls."""
     hue, light = rng.random(), rng.uniform(0.72, 0.94)
-    wall = hsv(hue, rng.uniform(0.02, 0.2), light)
-    accent = hsv(hue + rng.uniform(-0.1, 0.1), rng.uniform(0.05, 0.35), light * rng.uniform(0.8, 1.0))
+    wall = hsv(hue, rng.uniform(0.02, 0.14), light)
+    accent = hsv(hue + rng.uniform(-0.1, 0.1), rng.uniform(0.05, 0.28), light * rng.uniform(0.8, 1.0))
     floor_kind = int(rng.choice([raycast.PLANKS, raycast.PLANKS, raycast.TILES, raycast.CARPET]))
     if floor_kind == raycast.PLANKS:
         floor, second, scale = linear(str(rng.choice(WOODS[:4]))), np.float32(0.55), rng.uniform(0.09, 0.16)
@@ -352,14 +357,14 @@ def _walls(rng: np.random.Generator) -> tuple[Float, Float, Float]:
 def render_plate(room: Room, seen: View, samples: int, supersample: int, light: float = 1.0, seed: int = 0) -> Plate:
     """The empty room in a view; ``light`` scales all lights, ``samples`` are the rays a pixel."""
     shape = (seen.height, seen.width)
-    noisy, albedo, facing, out = (np.zeros((*shape, 3), np.float32) for _ in range(4))
+    noisy, albedo, facing, emitted, out = (np.zeros((*shape, 3), np.float32) for _ in range(5))
     depth = np.zeros((shape[0] * supersample, shape[1] * supersample), np.float32)
     floor = np.zeros((*shape, 3), np.float32)
     raycast.render_room(
         room.solids, room.groups, room.walls, room.lights, room.radiance, room.bounce, room.glow,
         seen.rotation.astype(np.float32), seen.position.astype(np.float32), np.float32(seen.f_px),
-        samples, seed, noisy, albedo, facing, depth, floor,
+        samples, seed, noisy, albedo, facing, emitted, depth, floor,
     )  # fmt: skip
     albedo = np.maximum(albedo, np.float32(1e-3))
     raycast.denoise(noisy / albedo, albedo, facing, depth, min(4, 2 + round(seen.width / 480)), out)
-    return Plate(out * np.float32(light), depth, floor)
+    return Plate((out + emitted) * np.float32(light), depth, floor)
