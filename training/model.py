@@ -89,6 +89,7 @@ class MSPNet(nn.Module):
         self.config = config
         self.aggregator = CrossFrameAggregator(config)
         self.xclip = XCLIPModel(_xclip_config(config))
+        _restart_as_published(self.xclip)
         if config.gradient_checkpointing:
             # The method was renamed in transformers 5; its first argument is the same.
             renamed = getattr(self.xclip, "activation_checkpointing_enable", None)
@@ -152,6 +153,19 @@ class MSPNet(nn.Module):
         text = functional.normalize(text, dim=-1)
         logits = self.xclip.logit_scale.exp() * torch.einsum("be,bke->bk", video, text)
         return MSPNetOutput(logits, {name: head(video) for name, head in self.privacy_heads.items()}, video)
+
+
+@torch.no_grad()
+def _restart_as_published(xclip: XCLIPModel) -> None:
+    """Start the prompt generator and the temporal positions as X-CLIP's authors do, at a standard deviation of 0.02.
+
+    transformers starts them at 1. The prompts then drown the class names by a factor of ten, and a network trained from
+    scratch or from CLIP's weights, which have neither, stays at chance.
+    """
+    for module in xclip.prompts_generator.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+    nn.init.trunc_normal_(xclip.mit.position_embedding, std=0.02)
 
 
 def _xclip_config(config: MSPNetConfig) -> XCLIPConfig:

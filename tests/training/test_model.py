@@ -149,3 +149,13 @@ def test_vit_b_16_takes_a_step_with_checkpointing_and_a_frozen_text_tower():
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     assert all(p.grad is None for p in model.xclip.text_model.parameters())
+
+
+def test_prompts_start_as_a_small_change_of_the_class_names():
+    # started at the library's default they would be an order of magnitude larger than the names, and nothing is learnt
+    model = small_model()
+    with torch.no_grad():
+        text = model.encode_text(IDS)
+        _, patches = model.encode_video(model.aggregator(torch.randn(4, 3, 3, 32, 32), None))
+        prompts = model.xclip.prompts_generator(text.expand(4, -1, -1), patches)
+    assert prompts.norm(dim=-1).max() < 0.3 * text.norm(dim=-1).min()
