@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 
 
 class LpsGroup(click.Group):
-    """Click group whose commands may raise ValueError or OSError: printed as one line, exit status 1, no traceback."""
+    """Click group whose errors are one line without a traceback.
+
+    ValueError and OSError from a command exit with status 1; a wrong value of an argument or option with 2.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.BadParameter as error:
+            if isinstance(error, click.MissingParameter):
+                raise  # with the usage, which says what is missing where
+            raise click.UsageError(error.format_message()) from error
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except (ValueError, OSError) as error:
@@ -107,7 +114,10 @@ def print_json(result: Any) -> None:
 
 
 def progress_display() -> Progress:
-    """The progress display of every long command: on stderr, with count, rate and time left."""
+    """The progress display of every long command: on stderr, with count, rate and time left.
+
+    A task that an error ends before its first step leaves no bar, so that the error stands alone.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -118,7 +128,15 @@ def progress_display() -> Progress:
         TimeRemainingColumn,
     )
 
-    return Progress(
+    class Display(Progress):
+        def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+            for task in self.tasks if kind is not None else []:
+                if not task.completed:
+                    self.remove_task(task.id)
+            self.console.quiet = not self.tasks  # nothing to draw: not even the empty line that ends the bars
+            super().__exit__(kind, error, trace)
+
+    return Display(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
