@@ -108,6 +108,7 @@ def _at(place: tuple[float, float], yaw: float, x: float, y: float, z: float) ->
     return place[0] + np.cos(yaw) * x + np.sin(yaw) * z, y, place[1] - np.sin(yaw) * x + np.cos(yaw) * z
 
 
+FLOORS = ("9a7048", "b98d5b", "a98a66", "8c7a68", "c4a67c")
 WOODS = ("8a5a33", "b98d5b", "5a3a22", "d6b98c", "e8e2d6")
 
 
@@ -132,7 +133,7 @@ def _table(
 
 
 def _chair(build: _Builder, rng: np.random.Generator, place: tuple[float, float], yaw: float) -> None:
-    colour = hsv(rng.random(), rng.uniform(0.2, 0.8), rng.uniform(0.25, 0.7))
+    colour = hsv(rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.7))
     solids = [
         _solid(_at(place, yaw, 0, 0.45, 0), [0.21, 0.025, 0.21], colour, yaw),
         _solid(_at(place, yaw, 0, 0.75, -0.19), [0.20, 0.16, 0.015], colour, yaw),
@@ -158,14 +159,14 @@ def _shelf(build: _Builder, rng: np.random.Generator, place: tuple[float, float]
         while level < boards and x < w - 0.06:
             thick, tall = rng.uniform(0.012, 0.03), rng.uniform(0.09, 0.135)
             if rng.random() < 0.85:
-                colour = hsv(rng.random(), rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8))
+                colour = hsv(rng.random(), rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.8))
                 row.append(_solid(_at(place, yaw, x, y + 0.012 + tall, 0.02), [thick, tall, 0.09], colour, yaw))
             x += 2 * thick + 0.004 + (rng.uniform(0.05, 0.15) if rng.random() < 0.15 else 0.0)
         build.group(*row)
 
 
 def _sofa(build: _Builder, rng: np.random.Generator, place: tuple[float, float], yaw: float) -> None:
-    colour = hsv(rng.random(), rng.uniform(0.15, 0.55), rng.uniform(0.3, 0.65))
+    colour = hsv(rng.random(), rng.uniform(0.05, 0.35), rng.uniform(0.3, 0.65))
     solids = [
         _solid(_at(place, yaw, 0, 0.22, 0.05), [0.95, 0.2, 0.4], colour, yaw),
         _solid(_at(place, yaw, 0, 0.5, -0.33), [0.95, 0.36, 0.11], colour, yaw),
@@ -173,7 +174,7 @@ def _sofa(build: _Builder, rng: np.random.Generator, place: tuple[float, float],
     for x in (-0.88, 0.88):
         solids.append(_solid(_at(place, yaw, x, 0.34, 0.03), [0.1, 0.26, 0.42], colour * np.float32(0.9), yaw))
     for x in (-0.5, 0.45):
-        cushion = hsv(rng.random(), 0.6, 0.7)
+        cushion = hsv(rng.random(), 0.45, 0.7)
         solids.append(_solid(_at(place, yaw, x, 0.55, -0.12), [0.2, 0.17, 0.08], cushion, yaw, 1))
     build.group(*solids)
 
@@ -192,7 +193,7 @@ def _plant(build: _Builder, rng: np.random.Generator, place: tuple[float, float]
 
 def _wall_pieces(build: _Builder, rng: np.random.Generator, side: float, window_behind: bool) -> None:
     """Door and pictures: thin boxes on the side wall without a window and on the back wall."""
-    door = hsv(rng.random(), rng.uniform(0.0, 0.4), rng.uniform(0.45, 0.9))
+    door = hsv(rng.random(), rng.uniform(0.0, 0.25), rng.uniform(0.45, 0.9))
     x = side * HALF_WIDTH_M
     build.group(
         _solid([x, 1.02, 0.1], [0.03, 1.02, 0.43], door),
@@ -301,7 +302,7 @@ def _light(build: _Builder, rng: np.random.Generator, side: float, window_behind
     beams = [(direction, colour * balance) for direction, colour in beams]
     direct = direct * balance
     bounce = 0.85 * direct + 0.03 * direct.mean()
-    exposure = rng.uniform(0.85, 1.1) / float((direct * 0.75 + bounce * wall_rgb).mean())
+    exposure = rng.uniform(0.9, 1.08) / float((direct * 0.75 + bounce * wall_rgb).mean())
     key, fill = (np.concatenate([d, c * exposure]).astype(np.float32) for d, c in beams[:2])
     bounce = bounce * exposure
     above = bounce * (0.5 * wall_rgb + 0.4) + 0.5 * exposure * beams[2][1]
@@ -331,16 +332,16 @@ def _light(build: _Builder, rng: np.random.Generator, side: float, window_behind
 
 def _walls(rng: np.random.Generator) -> tuple[Float, Float, Float]:
     """Rows (6, 4 + SOLID) of -x, +x, floor, ceiling, -z, +z; and the mean colours of floor and walls."""
-    hue, light = rng.random(), rng.uniform(0.72, 0.94)
-    wall = hsv(hue, rng.uniform(0.02, 0.14), light)
-    accent = hsv(hue + rng.uniform(-0.1, 0.1), rng.uniform(0.05, 0.28), light * rng.uniform(0.8, 1.0))
+    hue, light = rng.random(), rng.uniform(0.8, 0.94)
+    wall = hsv(hue, rng.uniform(0.01, 0.07), light)
+    accent = hsv(hue + rng.uniform(-0.1, 0.1), rng.uniform(0.03, 0.2), light * rng.uniform(0.82, 1.0))
     floor_kind = int(rng.choice([raycast.PLANKS, raycast.PLANKS, raycast.TILES, raycast.CARPET]))
     if floor_kind == raycast.PLANKS:
-        floor, second, scale = linear(str(rng.choice(WOODS[:4]))), np.float32(0.55), rng.uniform(0.09, 0.16)
+        floor, second, scale = linear(str(rng.choice(FLOORS))), np.float32(0.6), rng.uniform(0.09, 0.16)
     elif floor_kind == raycast.TILES:
         floor, second, scale = hsv(rng.random(), 0.08, rng.uniform(0.6, 0.8)), np.float32(0.6), rng.uniform(0.3, 0.6)
     else:
-        floor, second, scale = hsv(rng.random(), rng.uniform(0.05, 0.3), rng.uniform(0.4, 0.65)), np.float32(0.7), 1.0
+        floor, second, scale = hsv(rng.random(), rng.uniform(0.03, 0.2), rng.uniform(0.45, 0.65)), np.float32(0.7), 1.0
     pattern = raycast.PAPER if rng.random() < 0.25 else raycast.PLAIN
     blank = np.zeros(3, np.float32)
     places = [-HALF_WIDTH_M, HALF_WIDTH_M, 0.0, CEILING_M, BACK_M, FRONT_M]
