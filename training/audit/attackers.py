@@ -35,34 +35,62 @@ class AttackConfig(StrictModel):
     size: PositiveInt = Field(default=112, description="side of the square input, px")
     frames: PositiveInt = Field(default=6, description="frames kept of a clip; all are averaged in the test")
     frames_per_step: PositiveInt = Field(default=2, description="frames of a clip in one training step")
-    channels: tuple[PositiveInt, ...] = (24, 48, 96, 128)
+    channels: tuple[PositiveInt, ...] = (16, 32, 64, 128)
     steps: PositiveInt = 320
     batch: PositiveInt = Field(default=24, description="clips a step")
-    rate: PositiveFloat = 2e-3
+    rate: PositiveFloat = 3e-3
     weight_decay: float = 0.05
-    brightness: float = Field(default=0.15, ge=0, lt=1, description="random exposure, +-")
+    light: float = Field(default=0.15, ge=0, lt=1, description="random change of each colour's light, +-")
+    smallest_crop: float = Field(default=0.5, gt=0, le=1, description="least share of the area in a random crop")
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     pairs: PositiveInt = 1000
     seed: int = 0
 
 
 class IdentityNet(nn.Module):
-    """Strided convolutions on frame and clip mean, pooled over the image and over frames; linear identity logits."""
+    """Strided convolutions on what stands out from the background, pooled over the image and over frames.
 
-    def __init__(self, channels: Sequence[int], classes: int) -> None:
+    The attacker knows its cameras: the plate, the mean of all clips of one camera in one setup, is the background.
+    Each pixel is weighted by m = d^2 / (d^2 + noise^2), d its distance from the plate, so that the network learns
+    people and not rooms; it sees the weighted frame, the difference, and m. ``centre`` and ``spread`` (3,), ``noise`` and
+    ``contrast`` are constants of the training clips: low contrast is no handicap.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    noise: Tensor
+    contrast: Tensor
+
+    def __init__(self, channels: Sequence[int], classes: int, dropout: float = 0.0) -> None:
         super().__init__()
+        for name, size in (("centre", (3, 1, 1)), ("spread", (3, 1, 1)), ("noise", ()), ("contrast", ())):
+            self.register_buffer(name, torch.ones(size))
         stages: list[nn.Module] = []
-        for before, after in zip((6, *channels), channels):
+        for before, after in zip((7, *channels), channels):
             stages += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         self.stages = nn.Sequential(*stages)
         self.embed = nn.Sequential(nn.Linear(2 * channels[-1], channels[-1]), nn.BatchNorm1d(channels[-1]))
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(channels[-1], classes)
 
-    def forward(self, frames: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K, 3, H, W) frames, (B, 3, H, W) clip means -> (B, E) embedding, (B, classes) logits."""
+    @torch.no_grad()
+    def set_scale(self, frames: Tensor, plates: Tensor) -> None:
+        """Constants from (B, K, 3, H, W) training frames and their (B, 3, H, W) plates."""
+        distance = frames - plates.unsqueeze(1)
+        self.centre.copy_(frames.mean(dim=(0, 1, 3, 4))[:, None, None])
+        self.spread.copy_(frames.std(dim=(0, 1, 3, 4)).clamp(min=0.5 / 255)[:, None, None])
+        # Most pixels are background: the median distance there is noise, in still clips of clean frames next to none.
+        self.noise.copy_((4 * distance.abs().mean(dim=2).flatten().median()).clamp(min=1 / 255))
+        self.contrast.copy_(distance.std().clamp(min=0.5 / 255))
+
+    def forward(self, frames: Tensor, plates: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, 3, H, W) frames, (B, 3, H, W) plates -> (B, E) embedding, (B, classes) logits."""
         batch, count = frames.shape[:2]
-        both = torch.cat([frames, mean.unsqueeze(1).expand_as(frames)], dim=2)  # (B, K, 6, H, W)
-        x = self.stages(both.flatten(0, 1))  # (B*K, C, h, w)
+        distance = frames - plates.unsqueeze(1)
+        energy = distance.square().mean(dim=2, keepdim=True)
+        mask = energy / (energy + self.noise**2)  # (B, K, 1, H, W)
+        x = torch.cat([mask * (frames - self.centre) / self.spread, distance / self.contrast, mask], dim=2)
+        x = self.stages(x.flatten(0, 1))  # (B*K, C, h, w)
         x = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)  # (B*K, 2C)
         embedding = self.embed(x.unflatten(0, (batch, count)).mean(dim=1))
         return embedding, self.classify(self.dropout(functional.relu(embedding)))
@@ -131,26 +159,40 @@ def identity_attack(
 
 
 class _Clips:
-    """Frames and mean of each clip of a list, in memory."""
+    """Frames, mean and plate of each clip of a list, in memory; the mean is one more frame, the one with least noise."""
 
     def __init__(self, reader: ClipReader, names: Sequence[str], config: AttackConfig) -> None:
         self.names = list(names)
-        frames, means = [], []
+        stacks = []
+        means: dict[tuple[int, int], list[np.ndarray]] = {}
         for name in self.names:
             indices = segment_indices(reader.frame_count(name), config.frames)
-            frames.append(fit_frames(reader.read(name, [int(index) for index in indices]), config.size))
-            means.append(fit_frames(reader.mean(name)[None], config.size)[0])
-        self._frames = torch.from_numpy(np.stack(frames)).permute(0, 1, 4, 2, 3)
-        self._means = torch.from_numpy(np.stack(means)).permute(0, 3, 1, 2)
+            frames = fit_frames(reader.read(name, [int(index) for index in indices]), config.size)
+            mean = np.asarray(fit_frames(reader.mean(name)[None], config.size))
+            stacks.append(np.concatenate([frames, np.rint(mean).astype(frames.dtype)]))
+            means.setdefault(_view(name), []).append(mean[0].astype(np.float32))
+        plates = {view: np.mean(group, axis=0) for view, group in means.items()}
+        self._frames = torch.from_numpy(np.stack(stacks)).permute(0, 1, 4, 2, 3)  # (N, K + 1, 3, S, S)
+        self._plates = {view: torch.from_numpy(plate).permute(2, 0, 1) for view, plate in plates.items()}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def take(self, clips: Tensor, which: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, K, 3, S, S) frames and (B, 3, S, S) means of some clips; ``which`` (B, k) picks frames of each."""
-        frames = self._frames[clips] if which is None else self._frames[clips[:, None], which]
-        means = self._means[clips]
-        return frames.float() / white_level(frames), means.float() / white_level(means)
+        """(B, k + 1, 3, S, S) frames and mean of some clips, (B, 3, S, S) plates; ``which`` (B, k) picks frames."""
+        if which is None:
+            frames = self._frames[clips]
+        else:
+            mean = torch.full((len(clips), 1), self._frames.shape[1] - 1)
+            frames = self._frames[clips[:, None], torch.cat([which, mean], dim=1)]
+        plates = torch.stack([self._plates[_view(self.names[int(clip)])] for clip in clips])
+        white = white_level(frames)
+        return frames.float() / white, plates / white
+
+
+def _view(name: str) -> tuple[int, int]:
+    sample = sample_of(name)
+    return sample.setup, sample.camera
 
 
 def _classes(names: Sequence[str], performers: Sequence[int]) -> np.ndarray:
@@ -162,18 +204,17 @@ def train_attacker(
     performers: Sequence[int],
     config: AttackConfig,
     on_progress: Callable[[int, int], None] | None = None,
-) -> _Attacker:
-    """Train :class:`IdentityNet` for a fixed number of steps: AdamW, cosine rate, random crops, flips and exposure."""
+) -> IdentityNet:
+    """Train :class:`IdentityNet` for a fixed number of steps: AdamW, cosine rate, random crops, flips, light colour."""
     generator = Generator().manual_seed(named_seed(config.seed, "attack") % 2**63)
     torch.manual_seed(named_seed(config.seed, "attacker") % 2**63)
     truth = torch.from_numpy(_classes(clips.names, performers))
-    sample, _ = clips.take(torch.arange(0, len(clips), max(1, len(clips) // 64)))
-    centre, spread = sample.mean(dim=(0, 1, 3, 4)), sample.std(dim=(0, 1, 3, 4)).clamp(min=0.5 / 255)
-    attacker = _Attacker(IdentityNet(config.channels, len(performers)), centre, spread)
-    optimizer = torch.optim.AdamW(attacker.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-    augment = AugmentConfig(crop_area=(0.7, 1.0), aspect=1.1)
+    net = IdentityNet(config.channels, len(performers), config.dropout)
+    net.set_scale(*clips.take(torch.arange(0, len(clips), max(1, len(clips) // 64))))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+    augment = AugmentConfig(crop_area=(config.smallest_crop, 1.0), aspect=1.2)
     order = torch.empty(0, dtype=torch.long)
-    attacker.train()
+    net.train()
     for step in range(config.steps):
         done = step / config.steps
         for group in optimizer.param_groups:  # a tenth of linear warm-up under a cosine to zero
@@ -182,44 +223,27 @@ def train_attacker(
             order = torch.cat([order, torch.randperm(len(clips), generator=generator)])
         chosen, order = order[: config.batch], order[config.batch :]
         which = torch.rand(len(chosen), config.frames, generator=generator).argsort(dim=1)[:, : config.frames_per_step]
-        frames, means = clips.take(chosen, which)
-        exposure = 1 + config.brightness * (2 * torch.rand(len(chosen), 1, 1, 1, 1, generator=generator) - 1)
-        both = exposure * torch.cat([frames, means.unsqueeze(1)], dim=1)  # (B, k + 1, 3, S, S)
-        both = random_crop_flip(both, augment, generator)
-        _, logits = attacker(both[:, :-1], both[:, -1])
+        frames, plates = clips.take(chosen, which)
+        both = torch.cat([frames, plates.unsqueeze(1)], dim=1)  # (B, k + 2, 3, S, S)
+        light = 1 + config.light * (2 * torch.rand(len(chosen), 1, 3, 1, 1, generator=generator) - 1)
+        both = random_crop_flip(light * both, augment, generator)
+        _, logits = net(both[:, :-1], both[:, -1])
         loss = functional.cross_entropy(logits, truth[chosen], label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if on_progress:
             on_progress(step + 1, config.steps)
-    return attacker.eval()
-
-
-class _Attacker(nn.Module):
-    """The network behind the scaling of its input by the training clips' mean and spread (3,)."""
-
-    centre: Tensor
-    spread: Tensor
-
-    def __init__(self, net: IdentityNet, centre: Tensor, spread: Tensor) -> None:
-        super().__init__()
-        self.net = net
-        self.register_buffer("centre", centre[:, None, None])
-        self.register_buffer("spread", spread[:, None, None])
-
-    def forward(self, frames: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-        embedding, logits = self.net((frames - self.centre) / self.spread, (means - self.centre) / self.spread)
-        return embedding, logits
+    return net.eval()
 
 
 @torch.no_grad()
-def _apply(attacker: _Attacker, clips: _Clips, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
+def _apply(net: IdentityNet, clips: _Clips, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """(N, E) unit embeddings and (N, classes) logits, from all frames and their mirror images."""
     embeddings, logits = [], []
     for chosen in torch.arange(len(clips)).split(batch):
-        frames, means = clips.take(chosen)
-        views = [attacker(frames, means), attacker(frames.flip(-1), means.flip(-1))]
+        frames, plates = clips.take(chosen)
+        views = [net(frames, plates), net(frames.flip(-1), plates.flip(-1))]
         embeddings.append(functional.normalize(views[0][0] + views[1][0], dim=1))
         logits.append(views[0][1] + views[1][1])
     return torch.cat(embeddings).numpy(), torch.cat(logits).numpy()
