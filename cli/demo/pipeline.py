@@ -209,7 +209,6 @@ def _train(settings: DemoSettings, name: str, dataset: Path, advance: Advance) -
             f"seed={settings.seed}",
             f"data.dataset={dataset}",
             f"data.protocol={settings.protocol}",
-            f"data.size={settings.frame_size}",
             *settings.training,
         ],
     )
@@ -231,7 +230,7 @@ def _train(settings: DemoSettings, name: str, dataset: Path, advance: Advance) -
 def _attack(settings: DemoSettings, dataset: Path, advance: Advance) -> dict[str, Any]:
     from training.audit.attackers import AttackConfig, identity_attack
 
-    config = AttackConfig(size=settings.frame_size, seed=settings.seed)
+    config = AttackConfig(seed=settings.seed)
     if settings.attack_steps:
         config = config.model_copy(update={"steps": settings.attack_steps})
     return identity_attack(dataset, config, advance)

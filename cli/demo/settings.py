@@ -36,7 +36,7 @@ class DemoSettings(StrictModel):
     clip_size: tuple[int, int] = (320, 180)
     fps: float = 15.0
     seconds: float = 2.4
-    clips: int | None = Field(default=1152, ge=1, description="render only this many of all combinations")
+    clips: int | None = Field(default=960, ge=1, description="render only this many of all combinations")
     frame_size: int = Field(default=112, description="side of the data set's square frames, px")
     protocol: str = "ntu120-xsub"
     training: tuple[str, ...] = Field(default=(), description="key=value overrides of the `tiny` preset")
