@@ -39,6 +39,13 @@ def test_people_on_both_sides_are_the_same_and_clips_are_disjoint_by_setup_and_r
     assert len(protocol.performers) == 9
 
 
+def test_clips_of_two_people_are_left_out():
+    names = [name.replace("A005", "A050") for name in MovingBlobs(performers=PEOPLE).names()]
+    protocol = identity_protocol(names)
+    everything = [*protocol.train, *protocol.test, *protocol.pair_clips]
+    assert {sample_of(name).action for name in everything} == {6, 7, 8}
+
+
 def test_too_few_people_or_setups_are_refused():
     one_each = MovingBlobs(performers=(1, 2, 3), setups=(1,), replications=(1,)).names()
     with pytest.raises(ValueError, match="two performers"):

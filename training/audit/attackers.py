@@ -32,15 +32,15 @@ from .protocol import identity_protocol
 class AttackConfig(StrictModel):
     """Architecture and budget of an attacker: the same for clean and degraded clips."""
 
-    size: PositiveInt = Field(default=112, description="side of the square input, px")
+    size: PositiveInt = Field(default=96, description="side of the square input, px")
     frames: PositiveInt = Field(default=6, description="frames kept of a clip; all are averaged in the test")
     frames_per_step: PositiveInt = Field(default=2, description="frames of a clip in one training step")
     channels: tuple[PositiveInt, ...] = (16, 32, 64, 128)
-    steps: PositiveInt = 320
+    steps: PositiveInt = 200
     batch: PositiveInt = Field(default=24, description="clips a step")
     rate: PositiveFloat = 3e-3
     weight_decay: float = 0.05
-    light: float = Field(default=0.15, ge=0, lt=1, description="random change of each colour's light, +-")
+    light: float = Field(default=0.3, ge=0, lt=1, description="random change of each colour's light, +-")
     smallest_crop: float = Field(default=0.5, gt=0, le=1, description="least share of the area in a random crop")
     dropout: float = Field(default=0.5, ge=0, lt=1)
     pairs: PositiveInt = 1000
@@ -52,8 +52,8 @@ class IdentityNet(nn.Module):
 
     The attacker knows its cameras: the plate, the mean of all clips of one camera in one setup, is the background.
     Each pixel is weighted by m = d^2 / (d^2 + noise^2), d its distance from the plate, so that the network learns
-    people and not rooms; it sees the weighted frame, the difference, and m. ``centre`` and ``spread`` (3,), ``noise`` and
-    ``contrast`` are constants of the training clips: low contrast is no handicap.
+    people and not rooms; it sees the weighted frame, the difference, and m. ``centre`` and ``spread`` (3,), ``noise``
+    and ``contrast`` are constants of the training clips: low contrast is no handicap.
     """
 
     centre: Tensor
@@ -159,7 +159,7 @@ def identity_attack(
 
 
 class _Clips:
-    """Frames, mean and plate of each clip of a list, in memory; the mean is one more frame, the one with least noise."""
+    """Frames, mean and plate of each clip of a list, in memory; the mean is one more frame, with the least noise."""
 
     def __init__(self, reader: ClipReader, names: Sequence[str], config: AttackConfig) -> None:
         self.names = list(names)

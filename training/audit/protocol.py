@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataset_builder.actions import NTU_MUTUAL_ACTIONS
 from dataset_builder.splits import VerificationPair, identity_closed_set, validation_performers, verification_pairs
 
 from ..data import sample_of
@@ -37,11 +38,14 @@ def identity_protocol(
 ) -> IdentityProtocol:
     """Set up the protocol on the clips of one data set; equal names give an equal protocol (clean and degraded twins).
 
+    Clips of mutual actions are left out: two people are in view, and the name tells only one of them.
+
     Raises
     ------
     ValueError
         When fewer than two performers remain for the closed set, or the unseen ones allow no pairs.
     """
+    names = [name for name in names if sample_of(name).action not in NTU_MUTUAL_ACTIONS]
     unseen = validation_performers((sample_of(name).performer for name in names), unseen_share)
     seen = [name for name in names if sample_of(name).performer not in unseen]
     train, test = identity_closed_set(seen)
