@@ -88,7 +88,7 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
     A clip that fails is recorded with its reason and the rest goes on; see :class:`Summary`.
     """
     started = time.monotonic()
-    film = FilmModel.load(config.film) if config.film is not None else None
+    film = FilmModel.load(config.film) if config.film is not None and max(config.layers) > 0 else None
     camera = camera_fields(config)
     codec = config.codec()
     _check_place(config)

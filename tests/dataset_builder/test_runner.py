@@ -122,6 +122,14 @@ def test_several_layer_counts_are_made_in_one_pass_each_as_if_alone(source, refe
         degrade_dataset(config(source, reference, layers=(2, 8)))
 
 
+def test_the_clean_twin_alone_needs_no_film_and_ignores_a_given_one(source, tmp_path):
+    given = degrade_dataset(config(source, tmp_path / "given", layers=(0,)))
+    none = degrade_dataset(config(source, tmp_path / "none", layers=(0,), film=None))
+    assert given.ok
+    assert none.ok
+    assert hashes(given.directories[0]) == hashes(none.directories[0])
+
+
 def test_a_clip_that_fails_is_listed_and_the_rest_goes_on_and_it_may_be_retried(source, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
