@@ -55,8 +55,7 @@ def _street(settings: DemoSettings, film: FilmModel) -> list[Block]:
     return [
         paragraph(
             f"A real clip ({video.name}) behind a simulated film, `{film.name}`, with the noise and rounding of an "
-            f"8-bit "
-            "camera. The exposure is fixed: more layers pass less light, and nothing is stretched afterwards."
+            "8-bit camera. The exposure is fixed: more layers pass less light, and nothing is stretched afterwards."
         ),
         gallery(*pictures.street(video, film, settings.seed, start), minimum_px=300),
         paragraph(f"Where this film's numbers come from: {film.provenance.get('text', 'not recorded')}"),
@@ -91,8 +90,8 @@ def _summary(settings: DemoSettings, results: dict[str, Any]) -> list[Block]:
                 row("Identity verification AUC, attacker, unseen performers", pairs, "auc", share=False),
             ],
             ["measure", "clean", f"{settings.layers} layers", "chance"],
-            "95 % bootstrap intervals in brackets, resampled by performer. Few performers and one training run a cell: "
-            "read these as an example of the method, not as a result about a real film.",
+            "95 % bootstrap intervals in brackets, resampled by performer. Few performers and one training run a "
+            "cell: read these as an example of the method, not as a result about a real film.",
         ),
     ]  # fmt: skip
 
@@ -112,11 +111,9 @@ def _network_view(settings: DemoSettings, results: dict[str, Any]) -> list[Block
         paragraph(
             "Rendered clips of performers that the network was not trained on. Left: without film. Middle: behind "
             f"{settings.layers} layers. Right: what the Inter-Frame Noise Suppressor (IFNS) makes of the middle one, "
-            f"the "
-            "difference of each frame from the frame four before (red), from the clip's mean (green) and from the "
-            "frame "
-            f"four after (blue), enlarged {pictures.DIFFERENCE_GAIN} times around grey. Veil and fixed pattern cancel; "
-            "motion stays."
+            "the difference of each frame from the frame four before (red), from the clip's mean (green) and from "
+            f"the frame four after (blue), enlarged {pictures.DIFFERENCE_GAIN} times around grey. Veil and fixed "
+            "pattern cancel; motion stays."
         ),
         *(
             gallery(*row, minimum_px=150)
@@ -167,15 +164,12 @@ def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fit
     return [
         paragraph(
             f"Shots of five targets were simulated through {', '.join(map(str, settings.fit_layers))} layers of a "
-            f"known film; "
-            "the fit saw only the shots. Both curves of each colour should lie on each other. The data set was "
-            "degraded with "
-            "the fitted film."
+            "known film; the fit saw only the shots. Both curves of each colour should lie on each other. The data "
+            "set was degraded with the fitted film."
         ),
         picture(
             pictures.film_curves(truth, fitted, tuple(layers)),
-            "Modulation transfer function and encircled energy of the true film (broad) and of the fitted one "
-            "(thin).",
+            "Modulation transfer function and encircled energy of the true film (broad) and of the fitted one (thin).",
             "Two line plots that compare the true and the fitted film at each layer count",
         ),
         table(by_layer, ["layers", "transmittance, true", "fitted", "haze, true", "fitted"], "Green channel."),
@@ -197,11 +191,9 @@ def _actions(results: dict[str, Any]) -> list[Block]:
     tested = action["degraded"]
     return [
         paragraph(
-            f"MSPNet, the `tiny` preset, trained once on each data set; the best epoch is chosen on validation "
-            f"performers "
-            f"carved from the training side. Tested on {tested['clips']} clips of {tested['performers']} performers "
-            f"that "
-            "occur in neither."
+            "MSPNet, the `tiny` preset, trained once on each data set; the best epoch is chosen on validation "
+            f"performers carved from the training side. Tested on {tested['clips']} clips of {tested['performers']} "
+            "performers that occur in neither."
         ),
         picture(
             pictures.learning_curves({name: run["history"] for name, run in runs.items()}),
@@ -229,28 +221,25 @@ def _identity(results: dict[str, Any]) -> list[Block]:
     return [
         paragraph(
             "How much a data set tells about who is in it depends on the question. Published cross-subject splits "
-            "cannot "
-            "tell: their test performers never occur in training, so a classifier of identities scores zero by "
-            "construction. The protocol here:"
+            "cannot tell: their test performers never occur in training, so a classifier of identities scores zero "
+            "by construction. The protocol here:"
         ),
         bullets(
             [
                 f"Closed set: the same {closed['performers']} performers in training ({closed['train_clips']} clips) "
-                f"and test "
-                f"({closed['test_clips']} clips), in other rooms and other repetitions of each action.",
+                f"and test ({closed['test_clips']} clips), in other rooms and other repetitions of each action.",
                 f"Verification: same person or not, for {pairs['pairs']} pairs of clips of {pairs['performers']} "
-                f"performers "
-                "that the attacker never saw; 0.5 is a coin toss.",
+                "performers that the attacker never saw; 0.5 is a coin toss.",
                 "The attacker is a network trained for this alone, on the very clips it is tested on the like of: "
-                "once on the "
-                "degraded, once on the clean ones, with the same architecture and budget.",
+                "once on the degraded, once on the clean ones, with the same architecture and budget. It knows its "
+                "cameras: what it is shown is how each frame differs from the mean picture of its camera.",
+                "Clips of two people are left out, since a clip's name tells only one of them.",
             ]
         ),
         paragraph(
             "A low number here is no proof of privacy. It bounds one small attacker; a larger one, with more data or "
-            "with "
-            "the film's point-spread function in hand, can only do better. Clothing counts as identity here, and the "
-            "rendered performers keep their clothes, which makes the attack easier than it may be elsewhere."
+            "with the film's point-spread function in hand, can only do better. Clothing counts as identity here, "
+            "and the rendered performers keep their clothes, which makes the attack easier than it may be elsewhere."
         ),
     ]
 
@@ -265,11 +254,10 @@ def _making(settings: DemoSettings, results: dict[str, Any]) -> list[Block]:
         bullets(
             [
                 "Simulated: the people, the rooms, the calibration shots and the film. Real: the opening clip.",
-                f"Package {results['package_version']}, Python {platform.python_version()}, torch {torch.__version__}, "
-                f"seed {settings.seed}, {settings.worker_count} workers.",
+                f"Package {results['package_version']}, Python {platform.python_version()}, torch "
+                f"{torch.__version__}, seed {settings.seed}, {settings.worker_count} workers.",
                 f"Data sets: {settings.frame_size}x{settings.frame_size} px; each has its `dataset.json` and a "
-                f"manifest "
-                "with the hash of every clip; check them with `lps data verify`.",
+                "manifest with the hash of every clip; check them with `lps data verify`.",
                 "All numbers of this page: `results.json` beside it; the networks: `runs/`; the film: `film.h5` "
                 "(`lps film show film.h5`).",
             ]
