@@ -34,5 +34,7 @@ def validation_message(error: ValidationError) -> str:
     for item in error.errors(include_url=False):
         place = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
-        parts.append(f"{place}: {message}, got {item['input']!r}" if place else message)
+        # A whole section as the value says nothing that the message does not.
+        got = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+        parts.append(f"{place}: {message}{got}" if place else message)
     return "; ".join(parts)

@@ -8,6 +8,10 @@ import click
 
 from ..common import json_option, print_json, progress_display
 
+# The `tiny` preset and the attacker were chosen on clips of seed 0: another seed has another cast, other rooms and other
+# movements, which no choice has seen.
+SEED = 7
+
 
 @click.command()
 @click.option(
@@ -17,7 +21,7 @@ from ..common import json_option, print_json, progress_display
     show_default=True,
     help="Folder for everything that is made; the same command goes on where it stopped.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every random choice.")
+@click.option("--seed", type=click.IntRange(0), default=SEED, show_default=True, help="Of every random choice.")
 @click.option(
     "--video",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
