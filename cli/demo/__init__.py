@@ -8,8 +8,8 @@ import click
 
 from ..common import json_option, print_json, progress_display
 
-# The `tiny` preset and the attacker were chosen on clips of seed 0: another seed has another cast, other rooms and other
-# movements, which no choice has seen.
+# The `tiny` preset and the attacker were chosen on clips of seed 0: another seed has another cast, other rooms and
+# other movements, which no choice has seen.
 SEED = 7
 
 
