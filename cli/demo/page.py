@@ -169,8 +169,9 @@ def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fit
         ),
         picture(
             pictures.film_curves(truth, fitted, tuple(layers)),
-            "Modulation transfer function and encircled energy of the true film (broad) and of the fitted one (thin).",
-            "Two line plots that compare the true and the fitted film at each layer count",
+            "Modulation transfer function, encircled energy and point-spread function of the true film (broad) and "
+            "of the fitted one (thin).",
+            "Three line plots that compare the true and the fitted film at each layer count",
         ),
         table(by_layer, ["layers", "transmittance, true", "fitted", "haze, true", "fitted"], "Green channel."),
         table(green, ["parameter", "unit", "true", "fitted"], f"Per sheet, green channel; family {fitted.family}."),

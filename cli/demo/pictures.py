@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STREET_LAYERS = (0, 2, 4, 8, 10)
 STREET_FRAMES = 60
-STREET_START = 70  # the street clip's cyclist waits between cars here
+STREET_START = 78  # the street clip's cyclist waits between cars from here on
 IFNS_GAP_FRAMES = 4
 DIFFERENCE_GAIN = 8  # one fixed enlargement for all pictures of differences; nothing is stretched by its own range
 
@@ -80,10 +80,10 @@ def _enlarged(frames: np.ndarray, factor: int = 2) -> np.ndarray:
 
 
 def film_curves(truth: FilmModel, fitted: FilmModel, layers: tuple[int, ...]) -> Figure:
-    """MTF and encircled energy of the true and the fitted film, green channel."""
+    """MTF, encircled energy and PSF of the true and the fitted film, green channel."""
     frequency_cpr = np.geomspace(0.3, 100, 200)
     angle_rad = np.radians(np.geomspace(0.05, 35, 120))
-    figure, axes = new_figure(1, 2, (11, 4))
+    figure, axes = new_figure(1, 3, (14, 4))
     for place, count in enumerate(layers):
         colour = f"C{place}"
         # The true film broad and pale, the fitted one thin on top: both stay visible where they agree.
@@ -94,8 +94,12 @@ def film_curves(truth: FilmModel, fitted: FilmModel, layers: tuple[int, ...]) ->
             mtf, energy = film.mtf(frequency_cpr, count)[:, 1], film.encircled_energy(angle_rad, count)[:, 1]
             axes[0, 0].semilogx(frequency_cpr, mtf, color=colour, label=f"N = {count}, {name}", **look)
             axes[0, 1].semilogx(np.degrees(angle_rad), energy, color=colour, **look)
+            axes[0, 2].loglog(np.degrees(angle_rad), film.psf(angle_rad, count)[:, 1], color=colour, **look)
     axes[0, 0].set(xlabel="angular frequency (cycles/rad)", ylabel="MTF", title="What contrast is left", ylim=(0, 1.02))
     axes[0, 1].set(xlabel="angle (degrees)", ylabel="encircled energy", title="Where the light goes", ylim=(0, 1.02))
+    axes[0, 2].set(
+        xlabel="angle (degrees)", ylabel="PSF (1/sr)", title="How a point of light spreads", ylim=(1e-3, None)
+    )
     axes[0, 0].legend(fontsize="small")
     return figure
 
