@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from .files import atomic_path
 from .film import FilmModel
 from .privacy import Observer
 from .privacy import report as privacy_report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
 
@@ -94,28 +97,34 @@ def summary(film: FilmModel, layers: Sequence[int], observer: Observer | None = 
     }
 
 
-def draw_curves(film: FilmModel, layers: Sequence[int]) -> Any:
-    """matplotlib Figure: MTF over frequency, and encircled energy over angle, one colour a layer count (green channel).
+def draw_curves(film: FilmModel, layers: Sequence[int], reference: FilmModel | None = None) -> Figure:
+    """MTF over frequency, encircled energy over angle, and PSF, one colour a layer count (green channel).
 
-    The point spread of the scattered light stands in the third panel, per steradian on logarithmic axes.
+    The PSF is that of the scattered light, per steradian on logarithmic axes. A ``reference`` film, such as the true
+    one beside a fit, is drawn broad and pale below, so that both stay visible where they agree.
     """
-    from matplotlib.figure import Figure
+    from .report import new_figure
 
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    mtf_axes, energy_axes, psf_axes = figure.subplots(1, 3)
+    figure, ((mtf_axes, energy_axes, psf_axes),) = new_figure(1, 3, (14, 4))
     q, theta = np.geomspace(0.2, 400, 300), np.radians(np.geomspace(0.02, 60, 300))
     for index, count in enumerate(layers):
-        colour = f"C{index % 10}"
-        mtf_axes.semilogx(q, film.mtf(q, count)[:, 1], colour, label=f"N = {count}")
-        energy_axes.semilogx(np.degrees(theta), film.encircled_energy(theta, count)[:, 1], colour)
-        psf_axes.loglog(np.degrees(theta), np.maximum(film.psf(theta, count)[:, 1], 1e-12), colour)
-    mtf_axes.set(xlabel="frequency (cycles/rad)", ylabel="MTF", ylim=(0, 1.02), title=film.name)
+        for drawn, width, opacity in ((reference, 5.0, 0.35), (film, 1.3, 1.0)):
+            if drawn is None:
+                continue
+            look: dict[str, Any] = {"color": f"C{index}", "linewidth": width, "alpha": opacity}
+            name = f"N = {count}" if reference is None else f"N = {count}, {drawn.name}"
+            mtf_axes.semilogx(q, drawn.mtf(q, count)[:, 1], label=name, **look)
+            energy_axes.semilogx(np.degrees(theta), drawn.encircled_energy(theta, count)[:, 1], **look)
+            psf_axes.loglog(np.degrees(theta), np.maximum(drawn.psf(theta, count)[:, 1], 1e-12), **look)
+    mtf_axes.set(xlabel="frequency (cycles/rad)", ylabel="MTF", ylim=(0, 1.02), title="What contrast is left")
     mtf_axes.legend(fontsize="small")
     energy_axes.set(xlabel="angle (degrees)", ylabel="share of transmitted light within", ylim=(0, 1.02))
+    energy_axes.set_title("Where the light goes")
     energy_axes.axvline(2.5, color="grey", linewidth=0.8, linestyle=":")
-    psf_axes.set(xlabel="angle (degrees)", ylabel="PSF, scattered part (1/sr)", ylim=(1e-4, None))
-    for axes in (mtf_axes, energy_axes, psf_axes):
-        axes.grid(alpha=0.3)
+    psf_axes.set(xlabel="angle (degrees)", ylabel="PSF, scattered part (1/sr)", title="How a point of light spreads")
+    psf_axes.set_ylim(bottom=1e-4)
+    if reference is None:
+        figure.suptitle(film.name, fontsize="medium")
     return figure
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .config import DataConfig, TrainConfig
 from .data import UNSEEN, ClipDataset, ClipReader, Labels, collate, frame_tensors, open_dataset, plan_data, sample_of
 from .ifns import interframe_differences
 from .model import MSPNet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BOOTSTRAP_DRAWS = 1000
 
@@ -213,20 +216,28 @@ def _require_known_actions(names: Sequence[str], card: ModelCard) -> None:
         raise ValueError(f"checkpoint: it knows {len(card.labels.actions)} actions, not {unknown} of the test clips")
 
 
-def plot_confusion(action: dict[str, Any], path: str | Path) -> None:
-    """Picture of a confusion matrix: each row is a true class, shaded by its share of the row."""
-    from matplotlib.figure import Figure
+def confusion_figure(action: dict[str, Any], title: str = "") -> Figure:
+    """A confusion matrix as a figure: each row is a true class, shaded by its share of the row; shares >= 10 % in %."""
+    from lps_sim.report import new_figure
 
     counts = np.asarray(action["confusion"], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(4.0, 0.32 * len(counts) + 2.5)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
+    side = max(4.0, 0.33 * len(counts) + 2.6)
+    figure, ((axes,),) = new_figure(1, 1, (side, side))
+    axes.grid(False)
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    axes.set_xticks(range(len(counts)), action["classes"], rotation=90, fontsize=8)
+    for true, predicted in zip(*np.nonzero(shares >= 0.1)):
+        share = shares[true, predicted]
+        tone = "white" if share > 0.55 else "black"
+        axes.text(predicted, true, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=tone)
+    axes.set_xticks(range(len(counts)), action["classes"], rotation=60, ha="right", fontsize=8)
     axes.set_yticks(range(len(counts)), action["classes"], fontsize=8)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title(f"action top-1 {action['top1']:.1%} (chance {action['chance']:.1%})", fontsize=10)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title or f"action top-1 {action['top1']:.1%} (chance {action['chance']:.1%})", fontsize=10)
+    return figure
+
+
+def plot_confusion(action: dict[str, Any], path: str | Path) -> None:
+    """:func:`confusion_figure` as a picture file; whole or absent."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        confusion_figure(action).savefig(temporary, dpi=110)

@@ -142,7 +142,7 @@ def _test_clips(settings: DemoSettings, dataset: Path) -> list[str]:
 
 
 def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fitted: FilmModel) -> list[Block]:
-    from lps_sim.film_report import parameters
+    from lps_sim.film_report import draw_curves, parameters
 
     rows = {row["name"]: row for row in parameters(fitted)}
     true_rows = {row["name"]: row for row in parameters(truth)}
@@ -168,7 +168,7 @@ def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fit
             "set was degraded with the fitted film."
         ),
         picture(
-            pictures.film_curves(truth, fitted, tuple(layers)),
+            draw_curves(fitted, layers, reference=truth),
             "Modulation transfer function, encircled energy and point-spread function of the true film (broad) and "
             "of the fitted one (thin).",
             "Three line plots that compare the true and the fitted film at each layer count",
@@ -179,6 +179,8 @@ def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fit
 
 
 def _actions(results: dict[str, Any]) -> list[Block]:
+    from training.evaluate import confusion_figure
+
     runs = results["runs"]
     action = {name: run["results"]["action"] for name, run in runs.items()}
     per_class = [
@@ -204,7 +206,7 @@ def _actions(results: dict[str, Any]) -> list[Block]:
         gallery(
             *(
                 picture(
-                    pictures.confusion(action[name], f"{name}: top-1 {action[name]['top1']:.1%}"),
+                    confusion_figure(action[name], f"{name}: top-1 {action[name]['top1']:.1%}"),
                     f"Confusion matrix, {name}; per cent of each row.",
                     f"Confusion matrix of the test on {name} clips",
                 )

@@ -1,4 +1,4 @@
-"""The demo's pictures: a real clip behind more and more film, what the network sees, and the film's curves."""
+"""The demo's pictures: a real clip behind more and more film, what the network sees, and how it learned."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from dataset_builder.actions import NTU_ACTIONS
 from dataset_builder.formats import open_reader
@@ -15,6 +16,7 @@ from lps_sim import Degrader, FilmModel
 from lps_sim.apply import film_camera
 from lps_sim.media import iter_frames, probe
 from lps_sim.report import Block, clip, new_figure
+from training.ifns import interframe_differences, neighbour_indices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 STREET_LAYERS = (0, 2, 4, 8, 10)
 STREET_FRAMES = 60
 STREET_START = 78  # the street clip's cyclist waits between cars from here on
-IFNS_GAP_FRAMES = 4
 DIFFERENCE_GAIN = 8  # one fixed enlargement for all pictures of differences; nothing is stretched by its own range
 
 
@@ -65,43 +66,22 @@ def ifns_picture(frames: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """The three differences of every frame as red, green, blue code values around mid-grey, (T, H, W, 3) uint8.
 
     Red: frame - predecessor, green: frame - clip mean, blue: frame - successor, each averaged over colour and
-    multiplied by the fixed :data:`DIFFERENCE_GAIN`.
+    multiplied by the fixed :data:`DIFFERENCE_GAIN`. Computed by the network's own :mod:`training.ifns`.
     """
-    grey = frames.astype(np.float32).mean(axis=-1)
-    index = np.arange(len(grey))
-    predecessor = grey[np.maximum(index - IFNS_GAP_FRAMES, 0)]
-    successor = grey[np.minimum(index + IFNS_GAP_FRAMES, len(grey) - 1)]
-    differences = np.stack([grey - predecessor, grey - mean.mean(axis=-1), grey - successor], axis=-1)
-    return np.clip(np.rint(127.5 + DIFFERENCE_GAIN * differences), 0, 255).astype(np.uint8)
+    predecessors, successors = neighbour_indices(np.arange(len(frames)), len(frames))
+
+    def batch(codes: np.ndarray) -> torch.Tensor:  # (..., H, W, C) -> (1, ..., C, H, W)
+        return torch.from_numpy(np.moveaxis(codes.astype(np.float32), -1, -3)[np.newaxis])
+
+    differences = interframe_differences(
+        batch(frames), batch(frames[predecessors]), batch(frames[successors]), batch(mean), signed=True
+    )[0].numpy()  # (T, 3, H, W): predecessor, successor, mean
+    coloured = np.moveaxis(differences[:, [0, 2, 1]], 1, -1)
+    return np.clip(np.rint(127.5 + DIFFERENCE_GAIN * coloured), 0, 255).astype(np.uint8)
 
 
 def _enlarged(frames: np.ndarray, factor: int = 2) -> np.ndarray:
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
-
-
-def film_curves(truth: FilmModel, fitted: FilmModel, layers: tuple[int, ...]) -> Figure:
-    """MTF, encircled energy and PSF of the true and the fitted film, green channel."""
-    frequency_cpr = np.geomspace(0.3, 100, 200)
-    angle_rad = np.radians(np.geomspace(0.05, 35, 120))
-    figure, axes = new_figure(1, 3, (14, 4))
-    for place, count in enumerate(layers):
-        colour = f"C{place}"
-        # The true film broad and pale, the fitted one thin on top: both stay visible where they agree.
-        for film, look, name in (
-            (truth, {"linewidth": 5, "alpha": 0.35}, "true"),
-            (fitted, {"linewidth": 1.2}, "fitted"),
-        ):
-            mtf, energy = film.mtf(frequency_cpr, count)[:, 1], film.encircled_energy(angle_rad, count)[:, 1]
-            axes[0, 0].semilogx(frequency_cpr, mtf, color=colour, label=f"N = {count}, {name}", **look)
-            axes[0, 1].semilogx(np.degrees(angle_rad), energy, color=colour, **look)
-            axes[0, 2].loglog(np.degrees(angle_rad), film.psf(angle_rad, count)[:, 1], color=colour, **look)
-    axes[0, 0].set(xlabel="angular frequency (cycles/rad)", ylabel="MTF", title="What contrast is left", ylim=(0, 1.02))
-    axes[0, 1].set(xlabel="angle (degrees)", ylabel="encircled energy", title="Where the light goes", ylim=(0, 1.02))
-    axes[0, 2].set(
-        xlabel="angle (degrees)", ylabel="PSF (1/sr)", title="How a point of light spreads", ylim=(1e-3, None)
-    )
-    axes[0, 0].legend(fontsize="small")
-    return figure
 
 
 def learning_curves(histories: dict[str, list[dict[str, Any]]]) -> Figure:
@@ -115,22 +95,4 @@ def learning_curves(histories: dict[str, list[dict[str, Any]]]) -> Figure:
     axes[0, 0].set(xlabel="epoch", ylabel="training loss")
     axes[0, 1].set(xlabel="epoch", ylabel="action top-1 on validation performers (%)", ylim=(0, 100))
     axes[0, 1].legend()
-    return figure
-
-
-def confusion(action: dict[str, Any], title: str) -> Figure:
-    """Confusion matrix, rows are true classes and sum to 1."""
-    counts = np.asarray(action["confusion"], dtype=float)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.6 + 0.33 * len(counts)
-    figure, axes = new_figure(1, 1, (side, side))
-    axes[0, 0].grid(False)
-    axes[0, 0].imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    for true, predicted in zip(*np.nonzero(shares >= 0.1)):
-        tone = "white" if shares[true, predicted] > 0.55 else "black"
-        text = f"{100 * shares[true, predicted]:.0f}"
-        axes[0, 0].text(predicted, true, text, ha="center", va="center", fontsize=7, color=tone)
-    axes[0, 0].set_xticks(range(len(counts)), action["classes"], rotation=60, ha="right", fontsize=8)
-    axes[0, 0].set_yticks(range(len(counts)), action["classes"], fontsize=8)
-    axes[0, 0].set(xlabel="predicted", ylabel="true", title=title)
     return figure
