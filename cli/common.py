@@ -81,26 +81,49 @@ class LayersType(click.ParamType):
         return tuple(layers)
 
 
-class FilmType(click.ParamType):
-    """A film file or the name of a preset -> :class:`lps_sim.FilmModel`."""
+class LoadedType(click.ParamType):
+    """Text -> the object that :meth:`load` makes of it; what it raises is a wrong value of the parameter."""
 
-    name = "FILM"
+    def load(self, value: str) -> Any:
+        """The object; ValueError or OSError when there is none."""
+        raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        from lps_sim import FilmModel
-
         try:
-            return FilmModel.load(value)
+            return self.load(value)
         except (ValueError, OSError) as error:
             self.fail(one_line(error), param, ctx)
+
+
+class FilmType(LoadedType):
+    """A film file or the name of a preset -> :class:`lps_sim.FilmModel`."""
+
+    name = "FILM"
+
+    def load(self, value: str) -> Any:
+        from lps_sim import FilmModel
+
+        return FilmModel.load(value)
+
+
+class CameraType(LoadedType):
+    """A YAML file of a camera's fields -> :class:`lps_sim.Camera`."""
+
+    name = "CAMERA.yaml"
+
+    def load(self, value: str) -> Any:
+        from lps_sim import Camera
+
+        return Camera.from_yaml(value)
 
 
 SIZE = SizeType()
 LAYERS = LayersType()
 LAYERS_FROM_ZERO = LayersType(minimum=0)
 FILM = FilmType()
+CAMERA = CameraType()
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

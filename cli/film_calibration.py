@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILM, LAYERS, SIZE, json_option, one_line, print_json, progress_display
+from .common import CAMERA, FILM, LAYERS, SIZE, json_option, print_json, progress_display
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,23 +21,6 @@ _SCREEN_SHARE = 0.94
 _BLACK_GLOW = 8e-4
 
 
-class CameraType(click.ParamType):
-    """A YAML file of a camera's fields -> :class:`lps_sim.Camera`."""
-
-    name = "CAMERA.yaml"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        from lps_sim import Camera
-
-        try:
-            return Camera.from_yaml(value)
-        except (ValueError, OSError) as error:
-            self.fail(one_line(error), param, ctx)
-
-
-CAMERA = CameraType()
 camera_option = click.option("--camera", type=CAMERA, help="The camera; default: the one stored with the film.")
 SHOTS = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -38,6 +38,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def clear_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left of :func:`atomic_path` in a folder. Nobody may be writing into it."""
+    for leftover in Path(folder).glob(".*.part*"):
+        leftover.unlink()
+
+
 def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Write text (UTF-8) or bytes to ``path`` so that a reader sees the old file or the new one, never a part."""
     with atomic_path(path) as temporary:

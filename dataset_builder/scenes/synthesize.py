@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lps_sim import __version__
 from lps_sim.config import StrictModel
-from lps_sim.files import write_atomic
+from lps_sim.files import clear_unfinished, write_atomic
 from lps_sim.media import EncoderSettings, write_video
 from lps_sim.seeding import named_seed
 
@@ -202,18 +202,16 @@ def synthesize(config: SynthesizeConfig, on_progress: Callable[[int, int], None]
 
     ``on_progress(done, total)`` is called after each clip. A clip that fails is listed in the summary and does not
     stop the others. Raises ValueError when the destination holds clips of another configuration.
+    One run at a time: what another one is writing would be cleared as unfinished.
     """
     start = time.monotonic()
     _claim(config)
-    for leftover in config.destination.glob(".*.part.*"):  # of a run that was killed while it wrote
-        leftover.unlink()
+    clear_unfinished(config.destination)
     names = config.names()
     todo = [name for name in names if not all(path.exists() for path in clip_paths(config, name))]
     skipped, frames, failed = len(names) - len(todo), 0, {}
-    done = skipped
-    for name, count, error in _run(config, todo):
+    for done, (name, count, error) in enumerate(_run(config, todo), start=skipped + 1):
         frames += count
-        done += 1
         if error:
             failed[name] = error
         if on_progress:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lps_sim.config import StrictModel, validation_message
 from lps_sim.errors import UnknownNameError, suggestion
-from lps_sim.files import atomic_path, sha256_file, write_atomic
+from lps_sim.files import atomic_path, clear_unfinished, sha256_file, write_atomic
 from lps_sim.seeding import named_rng, named_seed
 
 
@@ -34,6 +34,19 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) ->
         fail_half_way()
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert target.read_text() == "old"
+
+
+def test_what_a_killed_writer_left_can_be_cleared_and_finished_files_stay(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b"):
+        write_atomic(tmp_path / name, "whole")
+        with atomic_path(tmp_path / name) as temporary:
+            temporary.write_text("half")
+            left = temporary.with_name(temporary.name.replace(temporary.suffix, "x" + temporary.suffix))
+            left.write_text("half")
+    (tmp_path / ".settings").write_text("hidden, but whole")
+    assert len(list(tmp_path.iterdir())) == 5
+    clear_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".settings", "a.mp4", "b"]
 
 
 def test_file_hash_is_the_hash_of_its_bytes_across_blocks(tmp_path: Path) -> None:
