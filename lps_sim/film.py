@@ -4,6 +4,10 @@
 
 mu(q) is the exponent of one sheet (:mod:`lps_sim.scattering`), T_N the transmittance of the stack and v_N the veil,
 light that the stack scatters in from outside the view. Angles are at the camera, in rad; frequencies in cycles/rad.
+
+Two laws lead from one layer to many. ``poisson`` is the formula above, exact for small angles. ``radiative`` keeps it
+for the rough faces and solves the transfer equation of the whole stack for the bulk (:mod:`lps_sim.stack`):
+reflections between the sheets, oblique faces, and no light beyond 90 degrees.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import hankel
+from . import hankel, stack
 from .errors import UnknownNameError
 from .scattering import Scattering, rgb, sheet_exponent
 
@@ -35,6 +39,7 @@ _SHAPE_OF_FAMILY = {
 }
 FAMILIES = tuple(_SHAPE_OF_FAMILY)
 PROJECTIONS = ("equal_area", "direction_cosines", "two_stage", "pixel")
+LAYER_LAWS = ("poisson", "radiative")
 HAZE_ANGLE_RAD = np.radians(2.5)  # ASTM D1003: light beyond 2.5 degrees is haze
 
 
@@ -86,11 +91,13 @@ class FilmModel:
     name : of the film
     family : one of :data:`FAMILIES`; ``ballistic`` families have no rough face (sigma = 0)
     sigma_rad : (3,) Gaussian of the rough faces, rad per sqrt(sheet), >= 0
-    components : scattering events inside a sheet
+    components : scattering events inside a sheet. The radiative law takes the first for the bulk, a Moffat or
+        Henyey-Greenstein event of 1.5 degrees or more; a second is then part of the faces
     c1, c2 : (3,) transmittance law 1/T_N = 1 + c1 N + c2 N^2, >= 0
     veil_table : layers -> (3,) veil in units of the linear value of white. Between entries the veil is linear in N,
         with 0 at N = 0; beyond the last entry it stays at that entry.
     geometry : :class:`FilmGeometry`
+    layer_law : "poisson" or "radiative", see the module
     provenance : where the numbers come from: at least ``kind`` and ``text``
     parameter_names : of the fitted parameters, in the order of ``covariance``
     covariance : (P, P) of the natural logarithms of the fitted parameters, from the fit's Jacobian, or None
@@ -100,7 +107,7 @@ class FilmModel:
 
     Notes
     -----
-    The number of parameters is per sheet; every N follows from them. ``otf`` is normalised to the stack's transmitted
+    The parameters are per sheet; every N follows from them. ``otf`` is normalised to the stack's transmitted
     light (1 at q = 0): absolute throughput lives in ``transmittance``.
 
     References
@@ -116,6 +123,7 @@ class FilmModel:
     c2: Floats
     veil_table: Mapping[int, Floats] = field(default_factory=dict)
     geometry: FilmGeometry = field(default_factory=FilmGeometry)
+    layer_law: str = "poisson"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     parameter_names: tuple[str, ...] = ()
     covariance: Floats | None = None
@@ -129,6 +137,8 @@ class FilmModel:
 
         if self.family not in FAMILIES:
             raise UnknownNameError("family", str(self.family), FAMILIES)
+        if self.layer_law not in LAYER_LAWS:
+            raise UnknownNameError("layer_law", str(self.layer_law), LAYER_LAWS)
         put("sigma_rad", rgb("sigma_rad", self.sigma_rad))
         put("components", tuple(self.components))
         put("c1", rgb("c1", self.c1))
@@ -143,6 +153,13 @@ class FilmModel:
                 f"family {self.family!r} needs sigma {'> 0' if face else '= 0'} and {count} components, "
                 f"got sigma {self.sigma_rad.tolist()} rad and {len(self.components)} components"
             )
+        if self.layer_law == "radiative":
+            bulk = self.components[0] if self.components else None
+            if bulk is None or bulk.kind == "gaussian" or bulk.s_rad.min() < stack.WIDE_RAD:
+                raise ValueError(
+                    "layer_law radiative needs a first component of kind moffat or henyey_greenstein with s_rad >= "
+                    f"{stack.WIDE_RAD:.4f} (1.5 degrees), got {bulk and (bulk.kind, bulk.s_rad.tolist())}"
+                )
         p = len(self.parameter_names)
         for label, value, shape in (
             ("covariance", self.covariance, (p, p)),
@@ -156,12 +173,15 @@ class FilmModel:
 
     # -- transfer functions ---------------------------------------------------------------------------------------
     def exponent(self, q_cpr: ArrayLike) -> Floats:
-        """mu(q) of one sheet, ``q.shape + (3,)``."""
+        """mu(q) of one sheet, ``q.shape + (3,)``: the law of small angles, whatever ``layer_law`` is."""
         return sheet_exponent(q_cpr, self.sigma_rad, self.components)
 
     def otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
-        """OTF_N(q) = exp(-N mu(q)), ``q.shape + (3,)``; real, 1 at q = 0; layers 0..64 (0: no film, all 1)."""
-        return np.exp(-check_layers(layers, 0) * self.exponent(q_cpr))
+        """OTF_N(q), ``q.shape + (3,)``; real, 1 at q = 0; layers 0..64 (0: no film, all 1).
+
+        exp(-N mu(q)) by the Poisson law; by the radiative one its wide events' factor is the stack's.
+        """
+        return self.surface_otf(q_cpr, layers) * self.bulk_otf(q_cpr, layers)
 
     def mtf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """MTF = |OTF|: (Q,) cycles/rad -> (Q, 3), 1 at q = 0; layers 0..64 (0: no film, all 1)."""
@@ -173,21 +193,38 @@ class FilmModel:
 
     def bulk_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """The scattering events' factor of the OTF alone, ``q.shape + (3,)``: surface_otf x bulk_otf = otf."""
-        return np.exp(-check_layers(layers, 0) * sheet_exponent(q_cpr, np.zeros(3), self.components))
+        n = check_layers(layers, 0)
+        if self.layer_law == "poisson" or not n:
+            return np.exp(-n * sheet_exponent(q_cpr, np.zeros(3), self.components))
+        factor = np.exp(-n * sheet_exponent(q_cpr, np.zeros(3), self.components[1:]))
+        q = np.asarray(q_cpr, dtype=float)
+        for c in range(3):
+            wide, index = self._wide_events(c), self.geometry.refractive_index
+            factor[..., c] *= stack.direct_share(wide, index, n) + stack.scattered_transfer(q, wide, index, n)
+        return factor
 
     def bulk_tau(self) -> Floats:
         """(3,) mean number of scattering events a sheet, sum of tau_k."""
         return np.sum([c.tau for c in self.components], axis=0) if self.components else np.zeros(3)
 
-    def ballistic_tau(self) -> Floats:
-        """(3,) exponent of the unscattered part a sheet: sum of tau_k where sigma = 0, infinite where it is not."""
-        return np.where(self.sigma_rad > 0, np.inf, self.bulk_tau())
+    def bulk_direct(self, layers: int) -> Floats:
+        """(3,) share of the transmitted light that the bulk leaves unscattered; 1 at layers 0."""
+        n = check_layers(layers, 0)
+        if self.layer_law == "poisson" or not n:
+            return np.exp(-n * self.bulk_tau())
+        wide = [stack.direct_share(self._wide_events(c), self.geometry.refractive_index, n) for c in range(3)]
+        return wide * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
 
     def ballistic_fraction(self, layers: int) -> Floats:
-        """b_N = exp(-N sum tau_k) where sigma = 0, else 0: (3,) share of the transmitted light left unscattered."""
+        """b_N, (3,) share of the transmitted light left unscattered: 0 with a rough face, else :meth:`bulk_direct`."""
         if check_layers(layers, 0) == 0:
             return np.ones(3)
-        return np.exp(-layers * self.ballistic_tau())
+        return np.where(self.sigma_rad > 0, 0.0, self.bulk_direct(layers))
+
+    def _wide_events(self, channel: int) -> tuple[stack.Event, ...]:
+        """The bulk's events in one channel, for the transfer equation of the radiative law."""
+        bulk = self.components[0]
+        return ((float(bulk.tau[channel]), float(bulk.s_rad[channel]), float(bulk.beta[channel])),)
 
     def scattered_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """OTF_N - b_N, ``q.shape + (3,)``: the transfer function of the scattered light; 0 at high q."""
@@ -270,6 +307,8 @@ class FilmModel:
                 for key, value in vars(self.geometry).items()
             },
         }
+        if self.layer_law != "poisson":
+            physics["layer_law"] = self.layer_law
         return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:

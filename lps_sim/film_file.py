@@ -19,7 +19,7 @@ from .film import FilmGeometry, FilmModel
 from .scattering import Scattering
 
 SCHEMA = "lps-film"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: the layer law, the systematic covariance, checks
 
 
 def save_film(film: FilmModel, path: str | os.PathLike[str]) -> None:
@@ -33,6 +33,7 @@ def save_film(film: FilmModel, path: str | os.PathLike[str]) -> None:
             package_version=__version__,
             name=film.name,
             family=film.family,
+            layer_law=film.layer_law,
             checksum=film.checksum(),
         )
         file["sigma_rad"] = film.sigma_rad
@@ -114,6 +115,7 @@ def _film_from(file: Any) -> FilmModel:
         c2=file["transmittance/c2"][()],
         veil_table=dict(zip(file["veil/layers"][()].tolist(), file["veil/level"][()])),
         geometry=FilmGeometry(**geometry),
+        layer_law=file.attrs.get("layer_law", "poisson"),
         provenance=json.loads(file["provenance"].asstr()[()]),
         parameter_names=tuple(json.loads(fit.attrs["parameter_names"])),
         covariance=fit["covariance"][()] if "covariance" in fit else None,

@@ -144,10 +144,10 @@ def film_stages(film: FilmModel, layers: int) -> list[Stage]:
         path = np.ones_like(cosine)
         if geometry.oblique_ballistic:
             path = 1 / refracted_cosine(cosine, geometry.refractive_index)
-        return np.exp(-layers * film.bulk_tau() * path[..., None])
+        return film.bulk_direct(layers) ** path[..., None]
 
     def bulk(q: np.ndarray) -> np.ndarray:
-        return film.bulk_otf(q, layers) - np.exp(-layers * film.bulk_tau())
+        return film.bulk_otf(q, layers) - film.bulk_direct(layers)
 
     if geometry.projection == "two_stage":
         face = Stage("direction_cosines", lambda q: film.surface_otf(q, layers), None)

@@ -223,7 +223,7 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> tuple[int, in
     tests/lps_sim/test_fast.py holds the whole engine against the exact one.
     """
     transmittance = film.transmittance(layers)
-    sharp = np.exp(-layers * film.bulk_tau())
+    sharp = film.bulk_direct(layers)
     dark = camera.exposure * (film.veil(layers) + transmittance * (1 - sharp) / 2)
     step = 1e-4
     slope = (inverse_eotf(dark + step, camera.eotf) - inverse_eotf(dark, camera.eotf)) / step

@@ -75,7 +75,7 @@ def test_a_newer_schema_is_refused_with_the_versions(film, tmp_path):
     film.save(tmp_path / "film.h5")
     with h5py.File(tmp_path / "film.h5", "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(ValueError, match=r"film file schema 99, but this version of the package reads 1\.\.1"):
+    with pytest.raises(ValueError, match=r"film file schema 99, but this version of the package reads 1\.\.2"):
         FilmModel.load(tmp_path / "film.h5")
 
 
