@@ -38,7 +38,7 @@ _SHAPE_OF_FAMILY = {
     "gaussian+2moffat": (True, 2),
 }
 FAMILIES = tuple(_SHAPE_OF_FAMILY)
-PROJECTIONS = ("equal_area", "direction_cosines", "two_stage", "pixel")
+PROJECTIONS = ("sphere", "equal_area", "direction_cosines", "two_stage", "pixel")
 LAYER_LAWS = ("poisson", "radiative")
 HAZE_ANGLE_RAD = np.radians(2.5)  # ASTM D1003: light beyond 2.5 degrees is haze
 
@@ -56,7 +56,8 @@ class FilmGeometry:
 
     Parameters
     ----------
-    projection : "equal_area" (radius 2 sin(theta/2)), "direction_cosines" (sin theta), "two_stage" (rough face in
+    projection : "sphere" (the same blur for every direction), "equal_area" (the same in the plane of radius
+        2 sin(theta/2), which is the sphere but for a distortion of shapes), "direction_cosines" (sin theta), "two_stage" (rough face in
         direction cosines, then bulk in equal area) or "pixel" (tan theta, for comparison only)
     oblique_ballistic : the unscattered part falls with obliquity, exp(-N tau / cos theta'), sin theta' = sin theta / n
     refractive_index : of the film, 1..3
@@ -191,16 +192,19 @@ class FilmModel:
         """The rough faces' Gaussian factor of the OTF alone, ``q.shape + (3,)``."""
         return np.exp(-check_layers(layers, 0) * sheet_exponent(q_cpr, self.sigma_rad, ()))
 
-    def bulk_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
-        """The scattering events' factor of the OTF alone, ``q.shape + (3,)``: surface_otf x bulk_otf = otf."""
+    def bulk_otf(self, q_cpr: ArrayLike, layers: int, kernel: bool = False) -> Floats:
+        """The scattering events' factor of the OTF alone, ``q.shape + (3,)``: surface_otf x bulk_otf = otf.
+
+        ``kernel``: that of the operator's kernel, see :meth:`kernel_otf`.
+        """
         n = check_layers(layers, 0)
         if self.layer_law == "poisson" or not n:
             return np.exp(-n * sheet_exponent(q_cpr, np.zeros(3), self.components))
         factor = np.exp(-n * sheet_exponent(q_cpr, np.zeros(3), self.components[1:]))
         q = np.asarray(q_cpr, dtype=float)
         for c in range(3):
-            wide, index = self._wide_events(c), self.geometry.refractive_index
-            factor[..., c] *= stack.direct_share(wide, index, n) + stack.scattered_transfer(q, wide, index, n)
+            bulk, index = self._bulk_events(c), self.geometry.refractive_index
+            factor[..., c] *= stack.direct_share(bulk, index, n) + stack.scattered_transfer(q, bulk, index, n, kernel)
         return factor
 
     def bulk_tau(self) -> Floats:
@@ -212,8 +216,8 @@ class FilmModel:
         n = check_layers(layers, 0)
         if self.layer_law == "poisson" or not n:
             return np.exp(-n * self.bulk_tau())
-        wide = [stack.direct_share(self._wide_events(c), self.geometry.refractive_index, n) for c in range(3)]
-        return wide * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
+        wide = [stack.direct_share(self._bulk_events(c), self.geometry.refractive_index, n) for c in range(3)]
+        return np.array(wide) * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
 
     def ballistic_fraction(self, layers: int) -> Floats:
         """b_N, (3,) share of the transmitted light left unscattered: 0 with a rough face, else :meth:`bulk_direct`."""
@@ -221,7 +225,7 @@ class FilmModel:
             return np.ones(3)
         return np.where(self.sigma_rad > 0, 0.0, self.bulk_direct(layers))
 
-    def _wide_events(self, channel: int) -> tuple[stack.Event, ...]:
+    def _bulk_events(self, channel: int) -> tuple[stack.Event, ...]:
         """The bulk's events in one channel, for the transfer equation of the radiative law."""
         bulk = self.components[0]
         return ((float(bulk.tau[channel]), float(bulk.s_rad[channel]), float(bulk.beta[channel])),)
@@ -229,6 +233,17 @@ class FilmModel:
     def scattered_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """OTF_N - b_N, ``q.shape + (3,)``: the transfer function of the scattered light; 0 at high q."""
         return self.otf(q_cpr, layers) - self.ballistic_fraction(layers)
+
+    def kernel_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
+        """Transfer function of the operator's kernel without its unscattered part, ``q.shape + (3,)``.
+
+        The radiative law makes the film reciprocal at wide angles: between two directions it passes
+        h(angle) / sqrt(cos_in cos_out) with h = p / sqrt(cos(angle)), p the share per steradian behind a beam along the
+        normal, whose transfer function :meth:`scattered_otf` is. The Poisson law knows no such difference.
+        """
+        return self.surface_otf(q_cpr, layers) * self.bulk_otf(q_cpr, layers, kernel=True) - self.ballistic_fraction(
+            layers
+        )
 
     # -- energy and levels ----------------------------------------------------------------------------------------
     def encircled_energy(self, theta_rad: ArrayLike, layers: int) -> Floats:

@@ -6,10 +6,13 @@ lengths) and at one of these radii in angle space:
 ===================  =======================  ==============================  ==========================
 projection           radius                   what is shift-invariant there   weights w_in, w_out
 ===================  =======================  ==============================  ==========================
-``equal_area``       2 sin(theta / 2)         bulk scattering                 sqrt(cos), 1 / sqrt(cos)
+``sphere``           2 sin(theta / 2)         scattering round on the sphere  sqrt(cos), 1 / sqrt(cos)
+``equal_area``       2 sin(theta / 2)         the same, shapes apart          sqrt(cos), 1 / sqrt(cos)
 ``direction_cosines``  sin(theta)             a rough face                    1, 1 (the area element has the cosine)
 ``pixel``            tan(theta)               nothing; kept for comparison    1, 1
 ===================  =======================  ==============================  ==========================
+
+``sphere`` is the equal-area plane with its distortion of shapes taken out (:mod:`lps_sim.sphere`).
 
 The weights make the film reciprocal: a scattering kernel p per steradian is a transmission distribution function
 ``f = p / sqrt(cos(theta_in) cos(theta_out))``, and the radiance behind the film is
@@ -26,7 +29,8 @@ from scipy.fft import next_fast_len
 
 from .errors import UnknownNameError
 
-PROJECTIONS = ("equal_area", "direction_cosines", "pixel")
+PROJECTIONS = ("sphere", "equal_area", "direction_cosines", "pixel")
+_EQUAL_AREA = ("sphere", "equal_area")
 
 
 def plane_to_angle(radius: Any, projection: str) -> Any:
@@ -39,7 +43,7 @@ def plane_to_angle(radius: Any, projection: str) -> Any:
     if projection == "pixel":
         return np.asarray(radius, dtype=np.float64)
     theta = np.arctan(radius)
-    return 2 * np.sin(theta / 2) if projection == "equal_area" else np.sin(theta)
+    return 2 * np.sin(theta / 2) if projection in _EQUAL_AREA else np.sin(theta)
 
 
 def angle_to_plane(radius: Any, projection: str) -> Any:
@@ -49,9 +53,9 @@ def angle_to_plane(radius: Any, projection: str) -> Any:
     radius = np.asarray(radius, dtype=np.float64)
     if projection == "pixel":
         return radius
-    limit = math.sqrt(2) if projection == "equal_area" else 1.0
+    limit = math.sqrt(2) if projection in _EQUAL_AREA else 1.0
     inside = np.minimum(radius, limit)
-    theta = 2 * np.arcsin(inside / 2) if projection == "equal_area" else np.arcsin(inside)
+    theta = 2 * np.arcsin(inside / 2) if projection in _EQUAL_AREA else np.arcsin(inside)
     return np.where(radius < limit, np.tan(theta), np.inf)
 
 
@@ -59,7 +63,7 @@ def radial_scale(radius: float, projection: str) -> float:
     """d(angle-space radius) / d(tan theta) at an image-plane radius: 1 on the axis, less outwards."""
     _check(projection)
     cosine = 1 / math.hypot(1.0, radius)
-    if projection == "equal_area":
+    if projection in _EQUAL_AREA:
         return math.cos(math.atan(radius) / 2) * cosine**2
     return cosine**3 if projection == "direction_cosines" else 1.0
 
@@ -67,7 +71,7 @@ def radial_scale(radius: float, projection: str) -> float:
 def input_weight(cos_theta: np.ndarray, projection: str) -> np.ndarray:
     """w_in of the table above; the output weight w_out is its reciprocal."""
     _check(projection)
-    return np.sqrt(cos_theta) if projection == "equal_area" else np.ones_like(cos_theta)
+    return np.sqrt(cos_theta) if projection in _EQUAL_AREA else np.ones_like(cos_theta)
 
 
 def pixel_offsets(count: int, focal_px: float) -> np.ndarray:

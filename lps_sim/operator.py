@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +35,7 @@ from .errors import UnknownNameError
 from .film import FilmModel, check_layers
 from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
 from .hankel import FREQUENCIES_CPR, encircled, point_spread
+from .sphere import SphereCorrection, Transfer
 
 BORDERS = ("reflect", "mean", "dark")
 ENGINES = ("exact", "fast")
@@ -119,9 +119,6 @@ class FilmKey:
         return cls(film.checksum(), film)
 
 
-Transfer = Callable[[np.ndarray], np.ndarray]
-
-
 @dataclass(frozen=True)
 class Stage:
     """One convolution in one projection, and the part of the light that passes it unscattered.
@@ -147,14 +144,14 @@ def film_stages(film: FilmModel, layers: int) -> list[Stage]:
         return film.bulk_direct(layers) ** path[..., None]
 
     def bulk(q: np.ndarray) -> np.ndarray:
-        return film.bulk_otf(q, layers) - film.bulk_direct(layers)
+        return film.bulk_otf(q, layers, kernel=True) - film.bulk_direct(layers)
 
     if geometry.projection == "two_stage":
         face = Stage("direction_cosines", lambda q: film.surface_otf(q, layers), None)
         body = Stage("equal_area", bulk, unscattered)
         return [face, body] if rough else [body]
     if rough:
-        return [Stage(geometry.projection, lambda q: film.otf(q, layers), None)]
+        return [Stage(geometry.projection, lambda q: film.kernel_otf(q, layers), None)]
     return [Stage(geometry.projection, bulk, unscattered)]
 
 
@@ -244,6 +241,26 @@ class AngleConvolver:
         return np.stack(spectra)
 
 
+class SphereConvolver(AngleConvolver):
+    """The same for a blur that is round on the sphere: the plane's distortion is taken out to first order."""
+
+    def __init__(
+        self, transfer: Transfer, shape: tuple[int, int], pitch_rad: tuple[float, float], reflected: bool, dtype: type
+    ) -> None:
+        super().__init__(transfer, shape, pitch_rad, reflected, dtype)
+        self.correction = SphereCorrection(transfer, shape, pitch_rad, reflected, dtype)
+
+    def __call__(self, fields: np.ndarray) -> np.ndarray:
+        """The convolved fields: (3, rows, columns) -> (3, rows, columns)."""
+        return super().__call__(fields) + self.correction(fields)
+
+
+def angle_convolver(stage: Stage, grid: WarpGrid, reflected: bool, dtype: type) -> AngleConvolver:
+    """The convolution of a stage on its grid."""
+    kind = SphereConvolver if stage.projection == "sphere" else AngleConvolver
+    return kind(stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, reflected, dtype)
+
+
 class _ExactStage:
     """One stage on the frame's pixels in float64, without any assumption about the light outside but its border."""
 
@@ -264,7 +281,7 @@ class _ExactStage:
         self.w_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
         cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
         self.w_out = 1 / input_weight(cosine, stage.projection)
-        self.convolve = AngleConvolver(stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, reflected, np.float64)
+        self.convolve = angle_convolver(stage, grid, reflected, np.float64)
         self.unscattered = stage.unscattered(cosine) if stage.unscattered is not None else None
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from . import kernels
 from .camera import Camera
 from .film import FilmModel
 from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
-from .operator import AngleConvolver, FilmKey, Stage, film_stages
+from .operator import FilmKey, Stage, angle_convolver, film_stages
 from .resampling import area_matrix, area_weights, banded, splat_pole, splat_weights, spline_matrix
 from .transfer import inverse_eotf
 
@@ -169,13 +169,14 @@ class _FastStage:
         self.inwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(at + PAD), w_in))
         self.outwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(back + PAD), w_out))
         self.grid_shape, self.wide = (3, grid.rows, grid.columns), (3, rows + 2 * BEYOND, columns + 2 * BEYOND)
-        self.convolve = AngleConvolver(
-            stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, self.reflected, np.float32
-        )
-        spline = [_spline_response(q * step, self.order) for q, step in zip(self.convolve.q_cpr, grid.pitch_rad)]
-        self.convolve.response /= (spline[0][:, None] * spline[1][None, :]).astype(np.float32)
-        # Denormal numbers would slow every frame down, for light far below one electron.
-        self.convolve.response[np.abs(self.convolve.response) < NEGLIGIBLE] = 0
+        self.convolve = angle_convolver(stage, grid, self.reflected, np.float32)
+        for part in (self.convolve, getattr(self.convolve, "correction", None)):
+            if part is None:
+                continue
+            spline = [_spline_response(q * step, self.order) for q, step in zip(part.q_cpr, grid.pitch_rad)]
+            part.response /= (spline[0][:, None] * spline[1][None, :]).astype(np.float32)
+            # Denormal numbers would slow every frame down, for light far below one electron.
+            part.response[np.abs(part.response) < NEGLIGIBLE] = 0
         self.unscattered: np.ndarray | None = None
         if stage.unscattered is not None:
             self.unscattered = np.moveaxis(stage.unscattered(cosine), -1, 0).astype(np.float32)

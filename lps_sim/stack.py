@@ -87,16 +87,24 @@ class _Rings:
         sums = parts[0].sum(axis=0) + parts[1].sum(axis=0)
         return parts[0] / sums, parts[1] / sums
 
-    @functools.cached_property
-    def to_table(self) -> Floats:
-        """(Q, rings): light in the rings -> transfer function at :data:`_Q_TABLE`."""
+    def _to_table(self, weight: Floats) -> Floats:
         v = np.linspace(0, 1, _FINE + 1)
         v = (v[1:] + v[:-1]) / 2
         radius, width = _EDGE * v**2, _EDGE * 2 * v / _FINE
         knots = np.concatenate([self.v, [1.0]])  # no light leaves at 90 degrees
         unit = np.eye(_ESCAPING + 1)[:, :-1] / np.append(2 * np.pi * self.radius * self.width, 1.0)[:, None]
-        intensity = CubicSpline(knots, unit)(v)
+        intensity = CubicSpline(knots, unit * np.append(weight, 0.0)[:, None])(v)
         return j0(2 * np.pi * _Q_TABLE[:, None] * radius) @ (intensity * (2 * np.pi * radius * width)[:, None])
+
+    @functools.cached_property
+    def to_light(self) -> Floats:
+        """(Q, rings): light in the rings -> its transfer function at :data:`_Q_TABLE`."""
+        return self._to_table(np.ones(_ESCAPING))
+
+    @functools.cached_property
+    def to_kernel(self) -> Floats:
+        """(Q, rings): light in the rings -> transfer function of the kernel p / sqrt(cos gamma)."""
+        return self._to_table(1 / np.sqrt(1 - self.radius**2 / 2))
 
 
 def _event_density(square: Floats, s: float, beta: float) -> Floats:
@@ -182,10 +190,11 @@ class Stack:
         column = self._grown[layers - 1][0][:, 0]
         return StackLight(float(column.sum()), float(column[0]), column[1:])
 
-    def transfer(self, layers: int) -> CubicSpline:
-        """Scattered light's transfer function over log(1 + q), normalised to all transmitted light."""
+    def transfer(self, layers: int, kernel: bool = False) -> CubicSpline:
+        """Transfer function of the scattered light over log(1 + q), as :func:`scattered_transfer`."""
         light = self.light(layers)
-        return CubicSpline(np.log1p(_Q_TABLE), self._rings.to_table @ light.rings / light.transmittance)
+        table = self._rings.to_kernel if kernel else self._rings.to_light
+        return CubicSpline(np.log1p(_Q_TABLE), table @ light.rings / light.transmittance)
 
     @property
     def radius(self) -> Floats:
@@ -200,8 +209,8 @@ def stack(events: tuple[Event, ...], refractive_index: float, absorption: float 
 
 
 @functools.lru_cache(maxsize=1024)
-def _transfer(events: tuple[Event, ...], refractive_index: float, layers: int) -> CubicSpline:
-    return stack(events, refractive_index).transfer(layers)
+def _transfer(events: tuple[Event, ...], refractive_index: float, layers: int, kernel: bool) -> CubicSpline:
+    return stack(events, refractive_index).transfer(layers, kernel)
 
 
 def direct_share(events: tuple[Event, ...], refractive_index: float, layers: int) -> float:
@@ -210,12 +219,22 @@ def direct_share(events: tuple[Event, ...], refractive_index: float, layers: int
     return light.direct / light.transmittance
 
 
-def scattered_transfer(q_cpr: Floats, events: tuple[Event, ...], refractive_index: float, layers: int) -> Floats:
+def scattered_transfer(
+    q_cpr: Floats, events: tuple[Event, ...], refractive_index: float, layers: int, kernel: bool = False
+) -> Floats:
     """Transfer function of the scattered light, ``q.shape``: 1 - direct share at q = 0, falling to 0.
 
-    A Hankel transform in equal-area coordinates, F(q) = integral I(r) J0(2 pi q r) 2 pi r dr / T, r = 2 sin(theta/2).
+    A Hankel transform in equal-area coordinates, F(q) = integral p(r) J0(2 pi q r) 2 pi r dr / T, r = 2 sin(theta/2),
+    of the share p per steradian that a beam along the normal sends out.
+
+    Parameters
+    ----------
+    q_cpr : any shape, cycles/rad
+    events, refractive_index, layers : the stack
+    kernel : of p / sqrt(cos gamma) instead, the kernel of the reciprocal operator: a beam along the normal causes the
+        radiance p / cos(gamma), and BTDF(in, out) = h(angle between) / sqrt(cos_in cos_out)
     """
-    spline = _transfer(events, refractive_index, layers)
+    spline = _transfer(events, refractive_index, layers, kernel)
     q = np.asarray(q_cpr, dtype=float)
     inside = q < _Q_TABLE[-1]
     return np.where(inside, spline(np.log1p(np.where(inside, q, 0.0))), 0.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from .. import hankel
 from ..camera import Camera
 from ..film import FilmGeometry, FilmModel
 from ..geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
+from ..sphere import SphereBend
 
 Floats = NDArray[np.float64]
 
@@ -40,10 +42,11 @@ class OperatorBasis:
     Parameters
     ----------
     camera : of the (possibly decimated) shots
-    projection : "equal_area", "direction_cosines" or "pixel"
+    projection : "sphere", "equal_area", "direction_cosines" or "pixel"
     """
 
     def __init__(self, camera: Camera, projection: str) -> None:
+        self._projection = projection
         height, width, f_px = camera.height, camera.width, camera.f_px
         pitch = float(radial_scale(math.hypot(width, height) / 2 / f_px, projection)) / f_px
         # As the operator's dark border: a few cells beyond the frame, weighted by their share inside it.
@@ -69,12 +72,22 @@ class OperatorBasis:
         self._tail_nodes_rad = np.geomspace(min(period) / 2.2, farthest, _TAIL_NODES)
 
     def coefficients(self, film: FilmModel, layers: int, channel: int) -> Floats:
-        """What a film puts behind the columns of :meth:`matrix`: its scattered OTF at the nodes, and its far tail."""
-        transfer = film.scattered_otf(np.concatenate([self.nodes_cpr, hankel.NODES_CPR]), layers)[:, channel]
-        values, smooth = transfer[:_NODES], transfer[_NODES:]
+        """What a film puts behind the columns of :meth:`matrix`: its kernel's OTF at the nodes, and its far tail."""
+        return self.coefficients_of(lambda q: film.kernel_otf(q, layers)[:, channel])
+
+    def coefficients_of(self, transfer: Callable[[Floats], Floats]) -> Floats:
+        """The same for any radial transfer function, cycles/rad (Q,) -> (Q,), falling to 0."""
+        known = transfer(np.concatenate([self.nodes_cpr, hankel.NODES_CPR]))
+        values, smooth = known[:_NODES], known[_NODES:]
         far, near = self._far_maps
         beyond = smooth[0] - near @ smooth
         return np.concatenate([values, (far @ smooth) * self._tail_nodes_rad**3, beyond])
+
+    def picture(self, x: Floats, coefficients: Floats) -> Floats:
+        """(H W,) the scattered light of one scene (H, W) behind one transfer function, ``matrix @ coefficients``."""
+        whole = [sum(c * part for c, part in zip(coefficients, self._responses))]
+        slopes = [sum(c * part for c, part in zip(coefficients, self._slopes))] if self._projection == "sphere" else []
+        return self._columns(x, np.arange(x.size), whole, slopes)[:, 0]
 
     @functools.cached_property
     def _far_maps(self) -> tuple[Floats, Floats]:
@@ -94,14 +107,45 @@ class OperatorBasis:
         x : (H, W) linear light
         pixels : (P,) flat indices of (H, W)
         """
+        slopes = self._slopes if self._projection == "sphere" else []
+        return self._columns(x, pixels, self._responses, slopes)
+
+    def _columns(
+        self, x: Floats, pixels: NDArray[np.intp], responses: Sequence[NDArray], slopes: Sequence[NDArray]
+    ) -> Floats:
+        """The scene behind every response, and behind the sphere's corrections of the first ones."""
         at = self._to_frame.reshape(2, -1)[:, pixels]
         field = map_coordinates(x, self._from_frame, order=_SPLINE_ORDER, mode="reflect") * self._w_in
         spectrum = (fft.rfft2(field, self._padded) / self._spline_response).astype(np.complex64)
-        columns = np.empty((pixels.size, len(self._responses)))
-        for k, response in enumerate(self._responses):
+        bent = self._bent_spectra(field)
+        rows, width = field.shape
+        columns = np.empty((pixels.size, len(responses)))
+        for k, response in enumerate(responses):
             image = fft.irfft2(spectrum * response, self._padded)
+            if k < len(slopes):
+                for weight, part in zip(self._bend.output, bent):
+                    image[:rows, :width] += weight * fft.irfft2(part * slopes[k], self._padded)[:rows, :width]
             columns[:, k] = map_coordinates(image, at, order=_SPLINE_ORDER, mode="grid-wrap", prefilter=False)
         return columns * self._w_out.reshape(-1)[pixels, None]
+
+    def _bent_spectra(self, field: Floats) -> list[NDArray[np.complex64]]:
+        """What the sphere adds for one scene (:mod:`lps_sim.sphere`); empty for the other projections."""
+        if self._projection != "sphere":
+            return []
+        spectra = self._bend.spectra(field, self._bend.u, self._bend.v)
+        return [(part / self._spline_response).astype(np.complex64) for part in spectra]
+
+    @functools.cached_property
+    def _bend(self) -> SphereBend:
+        return SphereBend(self._w_in.shape, self._pitch, self._padded)
+
+    @functools.cached_property
+    def _slopes(self) -> list[NDArray[np.float32]]:
+        """d/d(q^2) of every node's transfer function on the padded grid."""
+        q = self._bend.q
+        safe = np.where(q > 0, 2 * q * (q + _FIRST_CPR), np.inf)
+        splines = (CubicSpline(self._log_nodes, unit)(self._log_q, 1) for unit in np.eye(_NODES))
+        return [(slope / safe).astype(np.float32) for slope in splines]
 
     @functools.cached_property
     def _responses(self) -> list[NDArray[np.float32]]:

@@ -17,21 +17,19 @@ Floats = NDArray[np.float64]
 _RANGES = {
     "sigma": (0.005, 4.0),
     "tau1": (0.003, 5.0),
-    "s1": (0.3, 45.0),
-    "beta1": (1.05, 6.0),
+    "s1": (0.3, 60.0),
+    "beta1": (1.05, 8.0),
     "tau2": (0.01, 30.0),
-    "s2": (0.05, 150.0),
+    "s2": (0.05, 10.0),
     "beta2": (1.2, 12.0),
 }
-# The second halo of gaussian+2moffat is a pedestal under the whole view; a fixed steep exponent keeps it from being
-# mistaken for light thrown out of the view.
-_PEDESTAL_BETA = 4.0
+_LEAST_RADIATIVE_S1 = 1.55  # deg, just above what the transfer equation takes
 _STARTS = {
     "ballistic+moffat": [{"tau1": 0.25, "s1": 8.0, "beta1": 1.6}],
     "gaussian+moffat": [{"sigma": 0.5, "tau1": 0.15, "s1": 10.0, "beta1": 1.6}],
     "2moffat": [{"tau1": 0.15, "s1": 10.0, "beta1": 1.6, "tau2": 2.0, "s2": 1.0, "beta2": 3.0}],
     "gaussian": [{"sigma": 1.0}],
-    "gaussian+2moffat": [{"sigma": 0.5, "tau1": 0.2, "s1": 15.0, "beta1": 2.0, "tau2": 0.06, "s2": 60.0}],
+    "gaussian+2moffat": [{"sigma": 0.5, "tau1": 0.2, "s1": 15.0, "beta1": 1.8, "tau2": 0.05, "s2": 2.0, "beta2": 2.0}],
 }
 
 
@@ -39,18 +37,20 @@ _STARTS = {
 class Family:
     """A family's free parameters per sheet, fitted as logarithms (of beta - 1 for the exponents).
 
-    name : of the family; names : of its parameters, in order
+    name : of the family; names : of its parameters, in order; law : from one layer to many, lps_sim.film.LAYER_LAWS
     """
 
     name: str
     names: tuple[str, ...]
+    law: str = "poisson"
 
     @classmethod
-    def of(cls, name: str) -> Family:
-        """The family by name; UnknownNameError with the nearest otherwise."""
+    def of(cls, name: str, law: str = "poisson") -> Family:
+        """The family by name; UnknownNameError with the nearest otherwise. A Gaussian alone has the Poisson law only."""
         if name not in FAMILIES:
             raise UnknownNameError("family", name, [*FAMILIES, "auto"])
-        return cls(name, tuple(_STARTS[name][0]))
+        names = tuple(_STARTS[name][0])
+        return cls(name, names, law if "s1" in names else "poisson")
 
     @property
     def starts(self) -> list[Floats]:
@@ -60,7 +60,10 @@ class Family:
     @property
     def bounds(self) -> tuple[Floats, Floats]:
         """(lower, upper) of the fitted logarithms, (P,) each."""
-        low = self.encode({name: _RANGES[name][0] for name in self.names})
+        least = {name: _RANGES[name][0] for name in self.names}
+        if self.law == "radiative":
+            least["s1"] = _LEAST_RADIATIVE_S1
+        low = self.encode(least)
         return low, self.encode({name: _RANGES[name][1] for name in self.names})
 
     def encode(self, values: dict[str, float]) -> Floats:
@@ -86,14 +89,10 @@ class Family:
             return np.array([value[name] for value in values])
 
         components = [
-            Scattering(
-                "moffat",
-                rgb(f"tau{k}"),
-                np.radians(rgb(f"s{k}")),
-                rgb(f"beta{k}") if f"beta{k}" in self.names else _PEDESTAL_BETA,
-            )
+            Scattering("moffat", rgb(f"tau{k}"), np.radians(rgb(f"s{k}")), rgb(f"beta{k}"))
             for k in (1, 2)
             if f"tau{k}" in self.names
         ]
         sigma = np.radians(rgb("sigma")) if "sigma" in self.names else np.zeros(3)
-        return FilmModel("fit", self.name, sigma, tuple(components), c1, c2, geometry=geometry)  # type: ignore[arg-type]
+        parts = tuple(components)
+        return FilmModel("fit", self.name, sigma, parts, c1, c2, geometry=geometry, layer_law=self.law)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from lps_sim.errors import UnknownNameError
 from lps_sim.film import FAMILIES, FilmModel
 from lps_sim.operator import apply_film
 
+BENT = 2e-4  # of white: the sphere's correction asks for the spline's slope, measured 1.1e-4
 OPERATOR = 5e-5  # of white: spline through 44 frequencies and single precision, measured 2e-5
 MTF = 0.006  # of the fit against the truth, one noisy 8-bit set of 160x90; measured 0.003
 ENERGY = 0.008  # likewise for encircled energy; measured 0.004
@@ -133,7 +134,7 @@ def test_predictions_are_written_as_linear_light_times_exposure(calibrated, tmp_
     assert predicted.mean() == pytest.approx(measured.mean(), rel=0.01)
 
 
-@pytest.mark.parametrize("projection", ["equal_area", "direction_cosines", "pixel"])
+@pytest.mark.parametrize("projection", ["sphere", "equal_area", "direction_cosines", "pixel"])
 @pytest.mark.parametrize("name", FilmModel.presets())
 def test_the_fits_operator_is_the_degradations(projection, name):
     camera = Camera.from_field_of_view(128, 72, 70.0)
@@ -147,7 +148,7 @@ def test_the_fits_operator_is_the_degradations(projection, name):
         ballistic = film.ballistic_fraction(layers)[1]
         fast = matrix @ basis.coefficients(film, layers, 1) + ballistic**path * x.ravel()[pixels]
         exact = apply_film(x, film, layers, camera, border="dark").ravel()[pixels] / film.transmittance(layers)[1]
-        np.testing.assert_allclose(fast, exact, atol=OPERATOR)
+        np.testing.assert_allclose(fast, exact, atol=BENT if projection == "sphere" else OPERATOR)
 
 
 def test_node_maps_are_the_transforms_they_stand_for():

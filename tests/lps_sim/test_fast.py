@@ -66,7 +66,7 @@ def test_fast_and_exact_differ_by_less_than_half_a_code(preset, layers, street):
 
 
 @pytest.mark.parametrize("border", BORDERS)
-@pytest.mark.parametrize("projection", ["equal_area", "direction_cosines", "two_stage", "pixel"])
+@pytest.mark.parametrize("projection", ["sphere", "equal_area", "direction_cosines", "two_stage", "pixel"])
 def test_every_geometry_and_border_is_as_near_to_the_exact_engine(projection, border, street):
     film = dataclasses.replace(FilmModel.load("rough"), geometry=FilmGeometry(projection))
     camera = Camera.from_field_of_view(160, 90, 70.0)

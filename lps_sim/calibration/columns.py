@@ -1,0 +1,149 @@
+"""What the search for a film sees: each filmed scene as linear columns at every pixel, and their triangle.
+
+Behind any film a scene is ``columns @ coefficients`` (:mod:`.basis`), so a weighted sum of squares over all pixels is
+one over the rows of a small triangular matrix (QR). The search runs on the triangles and still uses every pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from ..film import FilmModel
+from .basis import OperatorBasis
+from .observations import FilmedScene, Observations, decimate
+
+Floats = NDArray[np.float64]
+
+MODEL_FLOOR = 0.002  # of y: the law itself is not better than this
+_FIT_WIDTH = 400  # wider shots are area-averaged: a film blurs more than the pixels that are lost
+# Channels of a scene that differ by less than this, smoothed and apart from their gains, show one grey picture.
+_NEUTRAL = 0.02
+_TILES = (6, 8)  # rows, columns of the picture within which residuals may depend on each other
+_UNSCATTERED = 3  # columns: x and its first two orders in the oblique way through the sheets
+
+
+def decimation(width: int, height: int) -> int:
+    """The smallest common divisor of the sides that brings the width to the fit's, 1 where none does."""
+    return next((d for d in range(-(-width // _FIT_WIDTH), 17) if width % d == 0 and height % d == 0), 1)
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """One filmed scene for the search: ``|rows @ (g c, g, -1)|^2`` is its weighted sum of squares.
+
+    rows : (K, J + 2) upper triangular: operator columns, geometry correction, filmed light
+    pixels : that it stands for
+    """
+
+    scene: str
+    target: str
+    layers: int
+    rows: Floats
+    pixels: int
+
+
+@dataclass
+class FilmedPixels:
+    """One filmed scene in one channel at every pixel of the fit.
+
+    columns : (P, J) float32, shared by the layer counts of a scene; gain: of the channel's x against the columns'
+    y : (P,) filmed light; root_weight : (P,) sqrt(w), 0 where nothing is known; correction : (P,) what the chosen
+    geometry adds to the columns' own; tiles : (P,) part of the picture
+    """
+
+    source: FilmedScene
+    channel: int
+    columns: NDArray[np.float32]
+    gain: float
+    y: Floats
+    root_weight: Floats
+    tiles: NDArray[np.intp]
+    correction: Floats = field(default_factory=lambda: np.zeros(0))
+
+    def light(self, coefficients: Floats) -> Floats:
+        """K_N x at the pixels."""
+        light = self.gain * (self.columns @ coefficients.astype(np.float32)).astype(float)
+        return light + self.correction if self.correction.size else light
+
+    def triangle(self) -> Triangle:
+        """The sum of squares over all pixels as a small triangle."""
+        known = self.root_weight > 0
+        weight = self.root_weight[known, None]
+        correction = self.correction[known, None] if self.correction.size else np.zeros((int(known.sum()), 1))
+        stack = np.hstack([self.gain * self.columns[known], correction, self.y[known, None]]) * weight
+        rows = np.linalg.qr(stack, mode="r")
+        return Triangle(self.source.scene, self.source.target, self.source.layers, rows, int(known.sum()))
+
+
+def film_coefficients(basis: OperatorBasis, film: FilmModel, layers: int) -> Floats:
+    """What a film puts behind the columns of a scene: its scattered light, then its unscattered one (first channel)."""
+    ballistic = float(film.ballistic_fraction(layers)[0])
+    log = np.log(ballistic) if ballistic > 1e-300 and film.geometry.oblique_ballistic else 0.0
+    return np.concatenate(
+        [basis.coefficients(film, layers, 0), ballistic * np.array([1.0, log, log * log / 2])[:_UNSCATTERED]]
+    )
+
+
+def filmed_pixels(seen: Observations, basis: OperatorBasis, path: Floats, factor: int) -> list[FilmedPixels]:
+    """Every filmed scene in every channel; channels of a neutral scene share their columns.
+
+    A screen that shows grey is one picture in three channels but for their gains; their mean also has less noise.
+
+    Parameters
+    ----------
+    seen : the observations at full size
+    basis : of the decimated camera
+    path : (H, W) way of the unscattered light through a sheet, 1 on the axis
+    factor : of the decimation
+    """
+    pictures: dict[tuple[str, int | None], tuple[Floats, list[float]]] = {}
+    for scene in dict.fromkeys(entry.scene for entry in seen.scenes):
+        x = decimate(next(e.x for e in seen.scenes if e.scene == scene), factor)
+        common = x.mean(axis=-1)
+        gains = (x * common[..., None]).sum(axis=(0, 1)) / (common**2).sum()
+        rest = gaussian_filter(x - gains * common[..., None], (2, 2, 0))
+        if np.abs(rest).max() < _NEUTRAL * common.max():
+            pictures[scene, None] = common, gains.tolist()
+        else:
+            pictures.update({(scene, c): (x[..., c], [1.0]) for c in range(x.shape[-1])})
+    excess = (path - 1).ravel()
+
+    def columns(light: Floats) -> NDArray[np.float32]:
+        everywhere = basis.matrix(light, np.arange(light.size))
+        flat = light.ravel()
+        return np.column_stack([everywhere, flat, flat * excess, flat * excess**2]).astype(np.float32)
+
+    with ThreadPoolExecutor() as pool:
+        made = dict(zip(pictures, pool.map(columns, [light for light, _ in pictures.values()])))
+    tiles = _tiles(*path.shape)
+    result = []
+    for entry in seen.scenes:
+        for channel in range(entry.y.shape[-1]):
+            key = (entry.scene, None if (entry.scene, None) in pictures else channel)
+            gains_here = pictures[key][1]
+            # An average over pixels of which one is saturated is not known: its variance stays infinite.
+            variance = decimate(entry.y_variance[..., channel], factor).ravel() / factor**2
+            y = decimate(entry.y[..., channel], factor).ravel()
+            weight = 1.0 / (variance + (MODEL_FLOOR * y) ** 2)
+            gain = gains_here[channel] if len(gains_here) > 1 else gains_here[0]
+            result.append(FilmedPixels(entry, channel, made[key], float(gain), y, np.sqrt(weight), tiles))
+    return result
+
+
+def _tiles(height: int, width: int) -> NDArray[np.intp]:
+    """(H W,) index of the tile that every pixel lies in."""
+    row = np.arange(height) * _TILES[0] // height
+    column = np.arange(width) * _TILES[1] // width
+    return (row[:, None] * _TILES[1] + column).ravel()
+
+
+def triangles(pixels: Sequence[FilmedPixels]) -> list[Triangle]:
+    """The triangles of several filmed scenes."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(FilmedPixels.triangle, pixels))
