@@ -23,9 +23,9 @@ _SIGMAS = 5.0
 _ROUNDING = 1e-9
 # The small-angle laws leave out terms of second order in the angle (events of 0.6, faces of 0.5 degrees).
 _SMALL_ANGLE = 0.01
-# Of the peak; the sum over the sphere may err by less than a twentieth of an 8-bit step.
-_SPHERE = 2e-4
-# The counts' own noise aside, the smoothed kernel holds their energy.
+# Of the peak; the sum over the sphere errs by a fortieth of an 8-bit step at most.
+_SPHERE = 1e-4
+# The smoothed kernel holds the energy of the counts.
 _SMOOTHED = 2e-3
 # Transmittance, relative, and encircled energy, absolute, against another renderer's tables; its counts are binned
 # in steps of about 0.14 degrees, which flattens a core of 0.5 degrees.

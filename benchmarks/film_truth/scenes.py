@@ -18,7 +18,7 @@ EDGE_DEG = 6.0
 # Radii in pixels at 360 lines, as in the example set.
 DISC_PX, HOLE_PX = 5.0, 24.0
 _NOISE_SEEDS = {"noise1": 101, "noise2": 202}
-_PHOTOS = {"street": ("bikes.mp4", 60), "animation": ("bigbuckbunny.mp4", 40)}
+_PHOTOS = {"street": ("bikes.mp4", 150), "animation": ("bigbuckbunny.mp4", 40)}
 _LUMA = (0.2126, 0.7152, 0.0722)
 _LINES_PX = (62, 44, 30, 20, 14, 10)
 _TEXT = "LENS SEAL 0123 KRZV"
