@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--layers", default=",".join(map(str, LAYERS)), help="film layer counts")
     parser.add_argument("--photons", type=float, default=PHOTONS, help="followed for each layer count")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--oblique", choices=("full", "extinction"), default="full", help="of the unscattered light")
     parser.add_argument("--check", action="store_true", help="check the renderer in the place of making a set")
     parser.add_argument("--truth", type=Path, help="with --check: the truth.npz of a set to compare with")
     arguments = parser.parse_args()
@@ -33,7 +34,8 @@ def main() -> int:
         parser.error("name the folder OUT, or ask for --check")
     layers = [int(count) for count in arguments.layers.split(",")]
     film = FILMS[arguments.film]
-    print(make_set(film, arguments.out, layers, arguments.seed, photons=int(arguments.photons), report=print))
+    photons, oblique = int(arguments.photons), arguments.oblique
+    print(make_set(film, arguments.out, layers, arguments.seed, photons=photons, oblique=oblique, report=print))
     return 0
 
 

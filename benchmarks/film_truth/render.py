@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +76,15 @@ def kernels(
 
 
 def seen_through(
-    scenes: NDArray[np.float64], film: FilmParameters, layers: int, kernel: Kernel, sphere: Sphere
+    scenes: NDArray[np.float64], film: FilmParameters, layers: int, kernel: Kernel, sphere: Sphere, oblique: str
 ) -> NDArray[np.float64]:
     """Irradiance behind film and lens, without vignetting: (S, H, W) radiance -> (S, H, W)."""
-    light = scenes * ballistic_transmittance(film, layers, sphere.cos)
+    if oblique == "full":
+        unscattered = ballistic_transmittance(film, layers, sphere.cos)
+    else:
+        lengthened = 1 / np.sqrt(1 - (1 - sphere.cos**2) / film.n**2) - 1
+        unscattered = kernel.ballistic * np.exp(-layers * (film.tau1 + film.tau2 + film.tau_abs) * lengthened)
+    light = scenes * unscattered
     if kernel.h.any():
         light = light + sphere.scattered(scenes, kernel.h)
     return _lens(light)
@@ -95,6 +101,7 @@ def make_set(
     seed: int = 0,
     camera: Camera = CAMERA,
     photons: int = PHOTONS,
+    oblique: Literal["full", "extinction"] = "full",
     report: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write ``shots.yaml``, its pictures and ``truth.npz``.
@@ -107,12 +114,16 @@ def make_set(
     seed : of photons and noise
     camera : records the shots; its exposure is replaced by each shot's, its vignetting is left out of ``shots.yaml``
     photons : followed for each layer count
+    oblique : how the unscattered light falls with the field angle: "full" (longer ways and Fresnel faces, exact) or
+        "extinction" (longer ways only, the faces as at normal incidence, like the scattered light's kernel)
     report : called with a line of progress now and then
 
     Returns
     -------
     path of ``shots.yaml``
     """
+    if oblique not in ("full", "extinction"):
+        raise ValueError(f"oblique must be full or extinction, got {oblique!r}")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -130,7 +141,7 @@ def make_set(
     truth["scenes"] = light[held].astype(np.float16)
     shots: list[Shot] = []
     for count in [0, *counts]:
-        seen = _lens(light) if count == 0 else seen_through(light, film, count, film_kernels[count], sphere)
+        seen = _lens(light) if count == 0 else seen_through(light, film, count, film_kernels[count], sphere, oblique)
         taken, exposures = _photograph(scenes, seen, count, camera, seed, folder)
         shots += taken
         signal = np.stack([camera.with_exposure(exposures[index]).signal(seen[index]) for index in held])
