@@ -61,7 +61,7 @@ class FilmGeometry:
     oblique_ballistic : the unscattered part falls with obliquity, exp(-N tau / cos theta'), sin theta' = sin theta / n
     refractive_index : of the film, 1..3
     film_distance_m : camera to film, >= 0
-    target_distance_m : camera to the scene that the parameters hold for, > film_distance_m
+    target_distance_m : camera to the scene that the parameters hold for, > film_distance_m; see FilmModel.at
     """
 
     projection: str = "equal_area"
@@ -275,21 +275,86 @@ class FilmModel:
         """Share of the transmitted light scattered beyond 2.5 degrees (ASTM D1003), (3,). High haze is not privacy."""
         return 1.0 - self.encircled_energy(HAZE_ANGLE_RAD, layers)
 
-    def scaled_to_scene(self, distance_m: float) -> FilmModel:
-        """The same film before a scene at another distance: the shower-curtain effect.
+    # -- the same film elsewhere ------------------------------------------------------------------------------------
+    def at(self, film_distance_m: float | None = None, scene_distance_m: float | None = None) -> FilmModel:
+        """The same film hung at another distance, or before a scene at another one: the shower-curtain effect.
 
-        The blur angle at the camera is theta (1 - d/Z), d camera to film, Z camera to scene (Dror et al. 1998);
-        sigma and s are rescaled from the calibration's Z to ``distance_m``.
+        The blur angle at the camera is theta (1 - d/Z), theta the film's own angle, d camera to film, Z camera to
+        scene: sigma and s are multiplied by (1 - d'/Z') / (1 - d/Z). Numbers of events, exponents, transmittance and
+        veil stay, and so do the covariances of logarithms, which a fixed factor does not change.
+
+        Parameters
+        ----------
+        film_distance_m, scene_distance_m : d' and Z' in m, 0 <= d' < Z'; None: as the film has it now
+
+        Returns
+        -------
+        the film itself where nothing changes; else a film of the new geometry, whose provenance keeps under
+        ``calibrated_at`` the distances that its parameters were found for
+
+        Raises
+        ------
+        ValueError
+            d' < 0 or d' >= Z'
+
+        References
+        ----------
+        Dror et al. 1998; small angles, checked by traced rays in tests/lps_sim/test_film_transfer.py
         """
-        d, z = self.geometry.film_distance_m, self.geometry.target_distance_m
-        if not distance_m > d:
-            raise ValueError(f"distance_m must be above film_distance_m {d}, got {distance_m}")
-        factor = (1.0 - d / distance_m) / (1.0 - d / z)
+        old = self.geometry
+        geometry = replace(
+            old,
+            film_distance_m=old.film_distance_m if film_distance_m is None else float(film_distance_m),
+            target_distance_m=old.target_distance_m if scene_distance_m is None else float(scene_distance_m),
+        )
+        if geometry == old:
+            return self
+        factor = (1.0 - geometry.film_distance_m / geometry.target_distance_m) / (
+            1.0 - old.film_distance_m / old.target_distance_m
+        )
+        found = {"film_distance_m": old.film_distance_m, "target_distance_m": old.target_distance_m}
         return replace(
             self,
             sigma_rad=self.sigma_rad * factor,
             components=tuple(Scattering(c.kind, c.tau, c.s_rad * factor, c.beta) for c in self.components),
-            geometry=replace(self.geometry, target_distance_m=float(distance_m)),
+            geometry=geometry,
+            provenance={"calibrated_at": found, **self.provenance},
+        )
+
+    def perturbed(self, log_shifts: ArrayLike) -> FilmModel:
+        """The film with each fitted parameter multiplied by exp(shift): what error bars are propagated with.
+
+        Parameters
+        ----------
+        log_shifts : (P,) shifts of the natural logarithms, in the order of ``parameter_names`` and ``covariance``
+
+        Raises
+        ------
+        ValueError
+            another shape, a shift that is not finite, or a name that is no parameter of this film
+        """
+        shifts = np.asarray(log_shifts, dtype=float)
+        if shifts.shape != (len(self.parameter_names),) or not np.isfinite(shifts).all():
+            raise ValueError(
+                f"log_shifts must be finite and of shape ({len(self.parameter_names)},) as parameter_names, "
+                f"got {shifts.tolist()}"
+            )
+        factors = {name: np.ones(3) for name in ("sigma", "c1", "c2")}
+        factors |= {f"{key}{k}": np.ones(3) for k in range(1, len(self.components) + 1) for key in ("tau", "s", "beta")}
+        for name, shift in zip(self.parameter_names, shifts):
+            stem, _, channel = name.partition("_")
+            if stem not in factors or channel not in ("", "r", "g", "b"):
+                raise UnknownNameError("parameter_names", name, factors)
+            factors[stem][slice(None) if not channel else "rgb".index(channel)] *= np.exp(shift)
+        return replace(
+            self,
+            sigma_rad=self.sigma_rad * factors["sigma"],
+            components=tuple(
+                Scattering(c.kind, c.tau * factors[f"tau{k}"], c.s_rad * factors[f"s{k}"], c.beta * factors[f"beta{k}"])
+                for k, c in enumerate(self.components, start=1)
+            ),
+            c1=self.c1 * factors["c1"],
+            c2=self.c2 * factors["c2"],
         )
 
     # -- identity and files ---------------------------------------------------------------------------------------
