@@ -110,7 +110,7 @@ def simulate_shots(
             light = np.repeat(light[..., None], 3, axis=2) if light.ndim == 2 else light
             seen = apply_film(light, film, count, camera, border="dark")
             if lens_blur_px:
-                seen = gaussian_filter(seen, (lens_blur_px, lens_blur_px, 0), mode="constant")
+                seen = gaussian_filter(seen, (lens_blur_px, lens_blur_px, 0), mode="nearest")
             base = _exposure(seen, camera)
             for factor in scene.bracket:
                 shoot(scene.name, scene.target, scene.role, count, seen, base * factor, f"{factor:g}")
