@@ -290,8 +290,8 @@ def _moved(film_model: FilmModel, there: FilmModel) -> dict[str, Any] | None:
     if there is film_model:
         return None
     distances = [[f.geometry.film_distance_m, f.geometry.target_distance_m] for f in (film_model, there)]
-    before, after = (1.0 - near / far for near, far in distances)
-    return {"from": distances[0], "to": distances[1], "factor": after / before}
+    factor = there.geometry.blur_factor / film_model.geometry.blur_factor
+    return {"from": distances[0], "to": distances[1], "factor": factor}
 
 
 def _print_predictions(rows: list[Any], exclusions: list[Any]) -> None:

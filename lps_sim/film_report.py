@@ -74,8 +74,8 @@ def summary(film: FilmModel, layers: Sequence[int], observer: Observer | None = 
 
     Notes
     -----
-    Parameters, haze and MTF are those of the film's own geometry; the privacy numbers those of a face at the observer's
-    distance (:mod:`lps_sim.privacy`).
+    Parameters and haze are the film's own; MTF is seen at the camera in the film's geometry; the privacy numbers are
+    those of a face at the observer's distance (:mod:`lps_sim.privacy`).
     """
     if observer is None:
         observer = Observer.of_camera(film.calibration_camera or {})

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
+from .error_bars import log_covariance, perturbed
 from .film import MAX_LAYERS, FilmModel, check_layers
 
 Floats = NDArray[np.float64]
@@ -118,8 +119,8 @@ def _at_face(film: FilmModel, observer: Observer) -> FilmModel:
 
 def _log_ratio(film: FilmModel, layers: int, observer: Observer, frames: int, q: Floats) -> Floats:
     """Natural logarithm of the best channel's signal-to-noise power ratio K A^2 S_x / S_n at q."""
-    transmittance = film.transmittance(layers)
-    log_amplitude = (np.log(transmittance) - layers * film.exponent(q)).max(axis=-1)
+    with np.errstate(divide="ignore"):  # far out an OTF underflows to 0: nothing passes
+        log_amplitude = np.log((film.transmittance(layers) * film.mtf(q, layers)).max(axis=-1))
     return 2.0 * log_amplitude + np.log(observer.scene_spectrum(q) / observer.noise_spectrum(frames))
 
 
@@ -150,22 +151,6 @@ def cutoff_cpr(film: FilmModel, layers: int, observer: Observer | None = None, f
     return min(_crossing(_at_face(film, observer), layers, observer, frames), observer.nyquist_cpr)
 
 
-def log_covariance(film: FilmModel) -> tuple[Floats, str] | None:
-    """((P, P) covariance of the log parameters, what it holds), or None for a film without error bars.
-
-    The systematic part (which shots were taken) is added to the noise's where the film has it: as a covariance, or as
-    the jackknife's spread, then without correlations.
-    """
-    systematic = getattr(film, "systematic_covariance", None)
-    if systematic is None and film.jackknife_spread is not None:
-        systematic = np.diag(film.jackknife_spread**2)
-    if film.covariance is None:
-        return None if systematic is None else (systematic, "systematic only")
-    if systematic is None:
-        return film.covariance, "noise only"
-    return film.covariance + systematic, "noise and systematic"
-
-
 def cutoff_spread(
     film: FilmModel, layers: int, observer: Observer | None = None, frames: int = 1
 ) -> tuple[float, str] | None:
@@ -182,7 +167,7 @@ def cutoff_spread(
         return None
 
     def ratio(shifts: Floats, q_cpr: float) -> float:
-        moved = _at_face(film.perturbed(shifts), observer)
+        moved = _at_face(perturbed(film, shifts), observer)
         return float(_log_ratio(moved, layers, observer, frames, np.array(q_cpr)))
 
     size = len(film.parameter_names)

@@ -56,7 +56,7 @@ def test_show_moves_the_film_and_says_where_it_was_calibrated(run):
     preset = FilmModel.load("rough")
     assert result["geometry"]["film_distance_m"] == 0.5
     assert result["checksum"] == preset.at(0.5).checksum()
-    assert result["parameters"][0]["value"] == pytest.approx((0.5 * np.degrees(preset.sigma_rad)).tolist())
+    assert result["by_layers"][0]["mtf"]["10"] == pytest.approx(preset.mtf(5.0, 1).tolist())
     text = words(run("show", "rough", "--film-distance", 0.5).stdout)
     assert "film 0.5 m, scene 1 m from the camera (calibrated at 0 m and 1 m)" in text
     behind = run("show", "rough", "--film-distance", 1.5)
