@@ -174,6 +174,8 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.argument("dst", type=_PATH)
 @click.option("--film", metavar="FILM", callback=_known_film, help="Film file or preset.")
 @click.option("--layers", type=LAYERS, help="Layer counts, 1..64; with several, DST/layers-NN each.")
+@click.option("--film-distance", type=float, help="Camera to film, in m; default: as calibrated.")
+@click.option("--distance", type=float, help="Camera to scene, in m; default: as calibrated.")
 @click.option("--clean", is_flag=True, help="Also make the clean twin: same camera, size and codec, no film.")
 @click.option("--camera", type=_PATH, help="YAML file of camera fields.")
 @click.option("--fov", type=float, default=70.0, show_default=True, help="Degrees across, without --camera.")
@@ -212,6 +214,8 @@ def degrade(
         destination=dst,
         film=options["film"],
         layers=((0,) if clean else ()) + (layers or ()),
+        film_distance_m=options["film_distance"],
+        scene_distance_m=options["distance"],
         camera=options["camera"],
         field_of_view_deg=options["fov"],
         size=options["size"],

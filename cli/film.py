@@ -11,6 +11,9 @@ from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progr
 from .film_calibration import camera_option, fit, predict, simulate_shots_command
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from lps_sim import Camera, FilmModel
 
 
@@ -39,25 +42,36 @@ def presets(as_json: bool) -> None:
 @click.argument("film_model", metavar="FILM", type=FILM)
 @click.option("--layers", type=LAYERS, default="1,4,8,10", show_default=True, help="Layer counts to show.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw MTF, energy and PSF into this file.")
+@click.option("--film-distance", type=float, help="Camera to film, in m; default: as calibrated.")
 @click.option("--distance", type=float, default=3.0, show_default=True, help="Camera to face, in m.")
 @click.option("--dwell", type=float, default=2.0, show_default=True, help="Seconds that a subject keeps still.")
+@click.option("--face-pixels", type=click.FloatRange(0, min_open=True), help="At most so many: how many layers?")
 @camera_option
 @json_option
 def show(
     film_model: FilmModel,
     layers: tuple[int, ...],
     out: Path | None,
+    film_distance: float | None,
     distance: float,
     dwell: float,
+    face_pixels: float | None,
     camera: Camera | None,
     as_json: bool,
 ) -> None:
-    """Parameters with uncertainty, transmittance, haze, MTF and privacy numbers."""
+    """Parameters with uncertainty, transmittance, haze, MTF and privacy numbers.
+
+    With --face-pixels P also the fewest layers that leave at most P effective pixels across a face, and no sharp image.
+    """
     from lps_sim.film_report import save_curves, summary
-    from lps_sim.privacy import Observer
+    from lps_sim.privacy import Observer, layers_needed
 
     fields = camera.to_dict() if camera is not None else film_model.calibration_camera or {}
-    result = summary(film_model, layers, Observer.of_camera(fields, distance_m=distance, dwell_s=dwell))
+    film_model = film_model.at(film_distance_m=film_distance)
+    observer = Observer.of_camera(fields, distance_m=distance, dwell_s=dwell)
+    result = summary(film_model, layers, observer)
+    if face_pixels is not None:
+        result["layers_needed"] = layers_needed(film_model, face_pixels, observer).to_dict()
     if out is not None:
         save_curves(film_model, layers, out)
     if as_json:
@@ -81,6 +95,11 @@ def _print_film(result: dict[str, Any]) -> None:
     console = Console(soft_wrap=False)
     geometry = result["geometry"]
     console.print(f"[bold]{result['name']}[/]  family {result['family']}, {geometry['projection']} geometry")
+    place = f"film {geometry['film_distance_m']:g} m, scene {geometry['target_distance_m']:g} m from the camera"
+    found = result["provenance"].get("calibrated_at")
+    if found is not None:
+        place += f" (calibrated at {found['film_distance_m']:g} m and {found['target_distance_m']:g} m)"
+    console.print(place)
     console.print(f"provenance: {result['provenance'].get('text', 'none')}")
     console.print(f"checksum {result['checksum']}")
 
@@ -99,19 +118,8 @@ def _print_film(result: dict[str, Any]) -> None:
     console.print(table)
 
     observer = result["by_layers"][0]["privacy"]["observer"]
-    table = Table("layers", "sharp", "frames", "q_c (cyc/rad)", "A(q_c)", "face pixels", "bits a face")
-    table.title = f"what an attacker who knows the film gets back; face at {observer['distance_m']:g} m"
-    for row in result["by_layers"]:
-        for numbers in row["privacy"]["frames"]:
-            table.add_row(
-                str(row["layers"]),
-                f"{row['privacy']['ballistic']:.3f}",
-                str(numbers["frames"]),
-                f"{numbers['cutoff_cpr']:.1f}",
-                f"{numbers['amplitude_at_cutoff']:.2g}",
-                f"{numbers['face_pixels']:.2g}",
-                f"{numbers['bits_a_face']:.2g}",
-            )
+    title = f"what an attacker who knows the film gets back; face at {observer['distance_m']:g} m"
+    table = _privacy_table([row["privacy"] for row in result["by_layers"]], title)
     console.print(table)
     failed = [str(row["layers"]) for row in result["by_layers"] if row["privacy"]["ballistic_visible"]]
     if failed:
@@ -119,6 +127,54 @@ def _print_film(result: dict[str, Any]) -> None:
             f"[bold red]FAIL[/] at {', '.join(failed)} layers: the unscattered part stands above noise/contrast, "
             "so a sharp image survives however hazy the film is."
         )
+    if "layers_needed" in result:
+        _print_needed(console, result["layers_needed"], observer["distance_m"])
+
+
+def _privacy_table(stacks: list[dict[str, Any]], title: str, cost: bool = False) -> Table:
+    """One row a layer count and number of frames, of :func:`lps_sim.privacy.report`; ``cost``: stops, not A(q_c)."""
+    from rich.table import Table
+
+    columns = ["layers", "sharp", "frames", "q_c (cyc/rad)", "A(q_c)", "face pixels", "bits a face"]
+    if cost:
+        columns = ["layers", "stops", "sharp", "frames", "q_c (cyc/rad)", "face pixels", "bits a face"]
+    known = [frames["interval_source"] for stack in stacks for frames in stack["frames"] if frames["interval_source"]]
+    caption = f"in brackets: 95 % by linear propagation, {known[0]}" if known else None
+    table = Table(*columns, title=title, caption=caption)
+    for stack in stacks:
+        for numbers in stack["frames"]:
+            cells = {
+                "layers": str(stack["layers"]),
+                "stops": f"{stack['stops']:.2f}",
+                "sharp": f"{stack['ballistic']:.3f}" + (" FAIL" if stack["ballistic_visible"] else ""),
+                "frames": str(numbers["frames"]),
+                "q_c (cyc/rad)": f"{numbers['cutoff_cpr']:.1f}" + _interval(numbers["cutoff_interval_cpr"], ".1f"),
+                "A(q_c)": f"{numbers['amplitude_at_cutoff']:.2g}",
+                "face pixels": f"{numbers['face_pixels']:.3g}" + _interval(numbers["face_pixels_interval"], ".3g"),
+                "bits a face": f"{numbers['bits_a_face']:.2g}",
+            }
+            table.add_row(*[cells[column] for column in columns])
+    return table
+
+
+def _interval(ends: list[float] | None, digits: str) -> str:
+    return "" if ends is None else f" ({ends[0]:{digits}}-{ends[1]:{digits}})"
+
+
+def _print_needed(console: Console, needed: dict[str, Any], distance_m: float) -> None:
+    limit = f"at most {needed['face_pixels']:g} effective face pixels at {distance_m:g} m, {needed['frames']} frames"
+    dwell = [{**row, "frames": row["frames"][-1:]} for row in needed["rows"]]
+    console.print(_privacy_table(dwell, limit, cost=True))
+    if needed["layers"] is None:
+        console.print(f"[bold red]{limit}: no number of layers up to 64 does: {needed['reason']}[/]")
+        return
+    row = next(row for row in needed["rows"] if row["layers"] == needed["layers"])
+    cost = f"T {_rgb(row['transmittance'])}, {row['stops']:.2f} stops of light"
+    console.print(f"[bold]{limit}: {needed['layers']} layers[/]; {cost}")
+    if needed["layers_sure"] is not None:
+        console.print(f"with the upper end of the interval: {needed['layers_sure']} layers")
+    elif row["frames"][-1]["interval_source"]:
+        console.print("with the upper end of the interval: no number of layers up to 64")
 
 
 @film.command()
@@ -127,6 +183,8 @@ def _print_film(result: dict[str, Any]) -> None:
 @click.argument("target", metavar="OUTPUT", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--layers", type=click.IntRange(1, 64), required=True, help="Sheets of film.")
 @camera_option
+@click.option("--film-distance", type=float, help="Camera to film, in m; default: as calibrated.")
+@click.option("--distance", type=float, help="Camera to scene, in m; default: as calibrated.")
 @click.option("--size", type=SIZE, help="Size of the output; default: that of the input.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the sensor noise.")
 @json_option
@@ -136,6 +194,8 @@ def apply(
     target: Path,
     layers: int,
     camera: Camera | None,
+    film_distance: float | None,
+    distance: float | None,
     size: tuple[int, int] | None,
     seed: int,
     as_json: bool,
@@ -146,7 +206,7 @@ def apply(
     with progress_display() as progress:
         task = progress.add_task(source.name, total=None)
         done = apply_to_file(
-            film_model,
+            film_model.at(film_distance, distance),
             layers,
             source,
             target,

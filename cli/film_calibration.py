@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,6 @@ import click
 from .common import CAMERA, FILM, LAYERS, SIZE, json_option, print_json, progress_display
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lps_sim import Camera, FilmModel
     from lps_sim.calibration.fit import FitResult
     from lps_sim.calibration.simulate import Scene
@@ -19,47 +18,97 @@ if TYPE_CHECKING:
 # A screen does not fill the view, and its black still glows (LCD, about 1:1250).
 _SCREEN_SHARE = 0.94
 _BLACK_GLOW = 8e-4
+# What is shown by default, and at which exposures beside each other; a bare "dark" is always taken.
+_TARGETS = "edge,hole,noise,flat,siemens"
+_BRACKETS = {"noise": (1.0, 4.0), "flat": (1.0,)}
+_BRACKET = (1.0, 8.0)
 
 
 camera_option = click.option("--camera", type=CAMERA, help="The camera; default: the one stored with the film.")
 SHOTS = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def calibration_scenes(width: int, height: int, seed: int = 0) -> list[Scene]:
+def calibration_scenes(
+    width: int,
+    height: int,
+    seed: int = 0,
+    targets: Sequence[str] = tuple(_TARGETS.split(",")),
+    screen_share: float = _SCREEN_SHARE,
+    bracket: tuple[float, ...] | None = None,
+) -> list[Scene]:
     """What a screen shows in a calibration: targets to fit, and held ones (another noise, a Siemens star).
 
     Parameters
     ----------
-    width, height : of the camera's frame in px, which the screen fills to 94 % of each side
+    width, height : of the camera's frame in px
     seed : of the noise targets
+    targets : kinds of capture_rig.targets but ``dark``; ``noise`` also gives a second, held one, ``siemens`` is held
+    screen_share : of each side of the frame that the screen fills, above 0 and at most 1
+    bracket : relative exposures of every shot to fit; default: two, but one of the flat. Held shots have one.
+
+    Raises
+    ------
+    UnknownNameError
+        for a kind that does not exist
     """
-    from capture_rig.targets import target
+    import numpy as np
+
+    from capture_rig.targets import KINDS, TargetSpec, standard_set
     from lps_sim.calibration.simulate import Scene
+    from lps_sim.errors import UnknownNameError
 
-    def on_screen(kind: str, **parameters: Any) -> np.ndarray:
-        import numpy as np
+    inner = round(width * screen_share), round(height * screen_share)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
 
-        inner = round(width * _SCREEN_SHARE), round(height * _SCREEN_SHARE)
-        picture = target(kind, *inner, **parameters)
-        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-        frame = np.full((height, width), 0.0)
-        frame[top : top + inner[1], left : left + inner[0]] = np.maximum(picture, _BLACK_GLOW)
-        return frame
+    def specs(kind: str) -> list[TargetSpec]:
+        if kind not in KINDS or kind == "dark":
+            raise UnknownNameError("targets", kind, [name for name in KINDS if name != "dark"])
+        if kind == "noise":
+            roles = {1: "fit", 2: "held"}
+            return [TargetSpec(f"noise{k}", kind, {"seed": seed + k, "smallest_px": 3}, roles[k]) for k in roles]
+        if kind == "fringe":
+            return [spec for spec in standard_set() if spec.kind == kind]
+        return [TargetSpec(kind, kind, {}, "held" if kind == "siemens" else "fit")]
 
-    return [
-        Scene("edge", "edge", on_screen("edge")),
-        Scene("hole", "hole", on_screen("hole")),
-        Scene("noise1", "noise", on_screen("noise", seed=seed + 1, smallest_px=3), bracket=(1.0, 4.0)),
-        Scene("flat", "flat", on_screen("flat"), bracket=(1.0,)),
-        Scene("noise2", "noise", on_screen("noise", seed=seed + 2, smallest_px=3), role="held", bracket=(1.0,)),
-        Scene("siemens", "siemens", on_screen("siemens"), role="held", bracket=(1.0,)),
-    ]
+    def scene(spec: TargetSpec) -> Scene:
+        frame = np.zeros((height, width))
+        frame[top : top + inner[1], left : left + inner[0]] = np.maximum(spec.draw(*inner), _BLACK_GLOW)
+        exposures = (1.0,) if spec.role == "held" else bracket or _BRACKETS.get(spec.kind, _BRACKET)
+        return Scene(spec.name, spec.kind, frame, spec.role, exposures)
+
+    scenes = [scene(spec) for kind in dict.fromkeys(targets) for spec in specs(kind)]
+    return sorted(scenes, key=lambda made: made.role)  # "fit" before "held"
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """``1,8`` -> exposures above 0, without repeats, rising."""
+    if value is None:
+        return None
+    try:
+        numbers = sorted({float(part) for part in value.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or not 0 < numbers[0] <= numbers[-1] < float("inf"):
+        raise click.BadParameter(f"{value!r} is not a list of exposures above 0 such as 1,8", ctx, param)
+    return tuple(numbers)
 
 
 @click.command("simulate-shots")
 @click.argument("film_model", metavar="FILM", type=FILM)
 @click.option("-o", "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder.")
 @click.option("--layers", type=LAYERS, default="1,2,4,8", show_default=True, help="Film layer counts.")
+@click.option("--targets", default=_TARGETS, show_default=True, help="Siemens and a second noise are held.")
+@click.option("--brackets", callback=_numbers, help="Relative exposures, such as 1,8; default: by target.")
+@click.option(
+    "--screen-share",
+    type=click.FloatRange(0.1, 1.0),
+    default=_SCREEN_SHARE,
+    show_default=True,
+    help="Of each side of the frame that the screen fills.",
+)
+@click.option("--film-distance", type=float, help="Camera to film, in m; default: that of FILM.")
+@click.option("--distance", type=float, help="Camera to screen, in m; default: that of FILM.")
+@click.option("--lens-blur", type=click.FloatRange(0.0), default=0.0, show_default=True, help="Gaussian, s.d. in px.")
 @camera_option
 @click.option("--size", type=SIZE, default="640x360", show_default=True, help="Of the shots.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -68,6 +117,12 @@ def simulate_shots_command(
     film_model: FilmModel,
     out: Path,
     layers: tuple[int, ...],
+    targets: str,
+    brackets: tuple[float, ...] | None,
+    screen_share: float,
+    film_distance: float | None,
+    distance: float | None,
+    lens_blur: float,
     camera: Camera | None,
     size: tuple[int, int],
     seed: int,
@@ -76,24 +131,34 @@ def simulate_shots_command(
     """Photograph targets through FILM with a simulated camera: a calibration set with known truth."""
     from lps_sim.apply import film_camera
     from lps_sim.calibration.simulate import simulate_shots
+    from lps_sim.errors import UnknownNameError
 
     seen = film_camera(film_model, *size) if camera is None else camera
+    film_model = film_model.at(film_distance, distance)
+    kinds = [kind.strip() for kind in targets.split(",")]
+    try:
+        scenes = calibration_scenes(seen.width, seen.height, seed, kinds, screen_share, brackets)
+    except UnknownNameError as error:
+        raise click.BadParameter(str(error), param_hint="--targets") from error
     with progress_display() as progress:
         task = progress.add_task("shots", total=None)
         path = simulate_shots(
             film_model,
-            calibration_scenes(seen.width, seen.height, seed),
+            scenes,
             seen,
             out,
             layers,
             seed,
             on_shot=lambda done, total: progress.update(task, completed=done, total=total),
+            lens_blur_px=lens_blur,
         )
         count = int(progress.tasks[0].completed)
     if as_json:
-        print_json({"shots": str(path), "count": count, "film": film_model.name, "checksum": film_model.checksum()})
+        geometry = dict(vars(film_model.geometry))
+        made = {"shots": str(path), "count": count, "film": film_model.name, "checksum": film_model.checksum()}
+        print_json({"kind": "simulated", **made, "geometry": geometry})
     else:
-        click.echo(f"{path}: {count} shots through {film_model.name}")
+        click.echo(f"{path}: {count} simulated shots through {film_model.name}")
 
 
 @click.command()
@@ -189,11 +254,15 @@ def _print_fit(result: FitResult, out: Path) -> None:
 def predict(
     film_model: FilmModel, shots: Path, layers: tuple[int, ...] | None, out: Path | None, as_json: bool
 ) -> None:
-    """Predict every filmed shot from the bare shot of its scene; PSNR per shot."""
-    from lps_sim.calibration.predict import predict_shots
+    """Predict every filmed shot from the bare shot of its scene; PSNR per shot.
+
+    A film that was calibrated at other distances than the set's is moved there first.
+    """
+    from lps_sim.calibration.predict import film_in_place, predict_shots
     from lps_sim.calibration.shots import ShotSet
 
     shot_set = ShotSet.load(shots)
+    moved = _moved(film_model, film_in_place(film_model, shot_set.geometry))
     with progress_display() as progress:
         task = progress.add_task("predicting", total=None)
         rows, exclusions = predict_shots(
@@ -201,13 +270,28 @@ def predict(
         )
         progress.update(task, description="predicted", total=len(rows))
     if as_json:
-        print_json({"shots": [row.to_dict() for row in rows], "exclusions": [vars(item) for item in exclusions]})
+        listed = [row.to_dict() for row in rows]
+        print_json({"shots": listed, "exclusions": [vars(item) for item in exclusions], "moved": moved})
     else:
         _print_predictions(rows, exclusions)
+        if moved is not None:
+            click.echo(
+                "film moved from {from[0]:g} m before a scene at {from[1]:g} m to {to[0]:g} m before {to[1]:g} m: "
+                "blur angles x {factor:.4g}".format(**moved)
+            )
     if not rows:
         raise click.ClickException(
             "no shot could be predicted: " + "; ".join(f"{e.what}: {e.reason}" for e in exclusions)
         )
+
+
+def _moved(film_model: FilmModel, there: FilmModel) -> dict[str, Any] | None:
+    """Distances [film, scene] in m before and after, and the factor of blur angles; None where the film stays."""
+    if there is film_model:
+        return None
+    distances = [[f.geometry.film_distance_m, f.geometry.target_distance_m] for f in (film_model, there)]
+    factor = there.geometry.blur_factor / film_model.geometry.blur_factor
+    return {"from": distances[0], "to": distances[1], "factor": factor}
 
 
 def _print_predictions(rows: list[Any], exclusions: list[Any]) -> None:

@@ -23,6 +23,8 @@ class DegradeConfig(StrictModel):
     destination : the data set's directory; with several layer counts, the folder of ``layers-NN`` data sets
     film : film file or preset; may be left out when ``layers`` is (0,)
     layers : film layers, 1..64 each, and 0 for the clean twin: the same camera, size, noise and codec without film
+    film_distance_m, scene_distance_m : camera to film and to scene, metres; None: as the film was calibrated. The film
+        is moved there (:meth:`lps_sim.FilmModel.at`) and kept in the data set as moved
     camera : YAML file of :class:`lps_sim.Camera` fields; its width and height are fitted to each clip's, at the same
         horizontal field of view. Without it: a default camera of ``field_of_view_deg``
     field_of_view_deg : angle across a frame's width, degrees, of the default camera
@@ -41,6 +43,8 @@ class DegradeConfig(StrictModel):
     destination: Path
     film: str | None = None
     layers: tuple[Annotated[int, Field(ge=0, le=64)], ...] = Field(min_length=1)
+    film_distance_m: float | None = Field(default=None, ge=0)
+    scene_distance_m: float | None = Field(default=None, gt=0)
     camera: Path | None = None
     field_of_view_deg: float = Field(default=70.0, gt=0, lt=180)
     size: tuple[Pixels, Pixels] | None = None
@@ -64,6 +68,8 @@ class DegradeConfig(StrictModel):
     def _film_for_layers(self) -> DegradeConfig:
         if self.film is None and max(self.layers) > 0:
             raise ValueError(f"film must be given for layers {max(self.layers)}; only layers 0 needs none")
+        if self.film is None and (self.film_distance_m is not None or self.scene_distance_m is not None):
+            raise ValueError("film_distance_m and scene_distance_m need a film, got none")
         return self
 
     @property

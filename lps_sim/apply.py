@@ -31,6 +31,7 @@ class Applied:
     layers: int
     film: str
     checksum: str
+    geometry: dict[str, Any]
     seed: int
     camera: dict[str, Any]
 
@@ -127,6 +128,7 @@ def _applied(
         layers=layers,
         film=film.name,
         checksum=film.checksum(),
+        geometry=dict(vars(film.geometry)),
         seed=seed,
         camera=camera.to_dict(),
     )

@@ -35,7 +35,6 @@ _SHAPE_OF_FAMILY = {
     "gaussian+moffat": (True, 1),
     "2moffat": (False, 2),
     "gaussian": (True, 0),
-    "gaussian+2moffat": (True, 2),
 }
 FAMILIES = tuple(_SHAPE_OF_FAMILY)
 PROJECTIONS = ("sphere", "equal_area", "direction_cosines", "two_stage", "pixel")
@@ -61,8 +60,13 @@ class FilmGeometry:
         direction cosines, then bulk in equal area) or "pixel" (tan theta, for comparison only)
     oblique_ballistic : the unscattered part falls with obliquity, exp(-N tau / cos theta'), sin theta' = sin theta / n
     refractive_index : of the film, 1..3
-    film_distance_m : camera to film, >= 0
-    target_distance_m : camera to the scene that the parameters hold for, > film_distance_m
+    film_distance_m : camera to film d, >= 0
+    target_distance_m : camera to the scene Z, > film_distance_m
+
+    Notes
+    -----
+    Sigma and s of a film are angles at the film. The camera sees them smaller by 1 - d/Z (:attr:`blur_factor`), the
+    shower-curtain effect: a film on the lens blurs in full, one on the scene not at all.
     """
 
     projection: str = "equal_area"
@@ -70,6 +74,11 @@ class FilmGeometry:
     refractive_index: float = 1.5
     film_distance_m: float = 0.0
     target_distance_m: float = 1.0
+
+    @property
+    def blur_factor(self) -> float:
+        """1 - d/Z: angle at the camera per angle at the film, above 0 and at most 1 (Dror et al. 1998)."""
+        return 1.0 - self.film_distance_m / self.target_distance_m
 
     def __post_init__(self) -> None:
         if self.projection not in PROJECTIONS:
@@ -91,7 +100,7 @@ class FilmModel:
     ----------
     name : of the film
     family : one of :data:`FAMILIES`; ``ballistic`` families have no rough face (sigma = 0)
-    sigma_rad : (3,) Gaussian of the rough faces, rad per sqrt(sheet), >= 0
+    sigma_rad : (3,) Gaussian of the rough faces, rad per sqrt(sheet) at the film, >= 0
     components : scattering events inside a sheet. The radiative law takes the first for the bulk, a Moffat or
         Henyey-Greenstein event of 1.5 degrees or more; a second is then part of the faces
     c1, c2 : (3,) transmittance law 1/T_N = 1 + c1 N + c2 N^2, >= 0
@@ -175,7 +184,7 @@ class FilmModel:
     # -- transfer functions ---------------------------------------------------------------------------------------
     def exponent(self, q_cpr: ArrayLike) -> Floats:
         """mu(q) of one sheet, ``q.shape + (3,)``: the law of small angles, whatever ``layer_law`` is."""
-        return sheet_exponent(q_cpr, self.sigma_rad, self.components)
+        return sheet_exponent(self._at_film(q_cpr), self.sigma_rad, self.components)
 
     def otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """OTF_N(q), ``q.shape + (3,)``; real, 1 at q = 0; layers 0..64 (0: no film, all 1).
@@ -190,22 +199,25 @@ class FilmModel:
 
     def surface_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """The rough faces' Gaussian factor of the OTF alone, ``q.shape + (3,)``."""
-        return np.exp(-check_layers(layers, 0) * sheet_exponent(q_cpr, self.sigma_rad, ()))
+        return np.exp(-check_layers(layers, 0) * sheet_exponent(self._at_film(q_cpr), self.sigma_rad, ()))
 
     def bulk_otf(self, q_cpr: ArrayLike, layers: int, kernel: bool = False) -> Floats:
         """The scattering events' factor of the OTF alone, ``q.shape + (3,)``: surface_otf x bulk_otf = otf.
 
         ``kernel``: that of the operator's kernel, see :meth:`kernel_otf`.
         """
-        n = check_layers(layers, 0)
+        n, q = check_layers(layers, 0), self._at_film(q_cpr)
         if self.layer_law == "poisson" or not n:
-            return np.exp(-n * sheet_exponent(q_cpr, np.zeros(3), self.components))
-        factor = np.exp(-n * sheet_exponent(q_cpr, np.zeros(3), self.components[1:]))
-        q = np.asarray(q_cpr, dtype=float)
+            return np.exp(-n * sheet_exponent(q, np.zeros(3), self.components))
+        factor = np.exp(-n * sheet_exponent(q, np.zeros(3), self.components[1:]))
         for c in range(3):
             bulk, index = self._bulk_events(c), self.geometry.refractive_index
             factor[..., c] *= stack.direct_share(bulk, index, n) + stack.scattered_transfer(q, bulk, index, n, kernel)
         return factor
+
+    def _at_film(self, q_cpr: ArrayLike) -> Floats:
+        """Frequencies of angles at the film for those of angles at the camera: q (1 - d/Z)."""
+        return np.asarray(q_cpr, dtype=float) * self.geometry.blur_factor
 
     def bulk_tau(self) -> Floats:
         """(3,) mean number of scattering events a sheet, sum of tau_k."""
@@ -216,8 +228,8 @@ class FilmModel:
         n = check_layers(layers, 0)
         if self.layer_law == "poisson" or not n:
             return np.exp(-n * self.bulk_tau())
-        wide = [stack.direct_share(self._bulk_events(c), self.geometry.refractive_index, n) for c in range(3)]
-        return np.array(wide) * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
+        bulk = [stack.direct_share(self._bulk_events(c), self.geometry.refractive_index, n) for c in range(3)]
+        return np.array(bulk) * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
 
     def ballistic_fraction(self, layers: int) -> Floats:
         """b_N, (3,) share of the transmitted light left unscattered: 0 with a rough face, else :meth:`bulk_direct`."""
@@ -253,7 +265,7 @@ class FilmModel:
 
         It is a share of all light that the stack transmits forward (times T_N: share of the incident light), starts
         at b_N and tends to 1. It is not normalised to any field of view: divide by its value at a chosen angle for
-        that. The law is planar in theta, as in every small-angle theory; layers 0..64.
+        that. The Poisson law is planar in theta, as every small-angle theory; layers 0..64.
         """
         theta = np.asarray(theta_rad, dtype=float)
         if not np.isfinite(theta).all() or (theta < 0).any():
@@ -287,25 +299,47 @@ class FilmModel:
         return np.array([np.interp(n, known, levels[:, c]) for c in range(3)])
 
     def haze(self, layers: int) -> Floats:
-        """Share of the transmitted light scattered beyond 2.5 degrees (ASTM D1003), (3,). High haze is not privacy."""
-        return 1.0 - self.encircled_energy(HAZE_ANGLE_RAD, layers)
+        """Share of the transmitted light scattered beyond 2.5 degrees (ASTM D1003), (3,). High haze is not privacy.
 
-    def scaled_to_scene(self, distance_m: float) -> FilmModel:
-        """The same film before a scene at another distance: the shower-curtain effect.
-
-        The blur angle at the camera is theta (1 - d/Z), d camera to film, Z camera to scene (Dror et al. 1998);
-        sigma and s are rescaled from the calibration's Z to ``distance_m``.
+        The angle is at the film, so that haze is the film's own wherever it hangs.
         """
-        d, z = self.geometry.film_distance_m, self.geometry.target_distance_m
-        if not distance_m > d:
-            raise ValueError(f"distance_m must be above film_distance_m {d}, got {distance_m}")
-        factor = (1.0 - d / distance_m) / (1.0 - d / z)
-        return replace(
-            self,
-            sigma_rad=self.sigma_rad * factor,
-            components=tuple(Scattering(c.kind, c.tau, c.s_rad * factor, c.beta) for c in self.components),
-            geometry=replace(self.geometry, target_distance_m=float(distance_m)),
+        return 1.0 - self.encircled_energy(HAZE_ANGLE_RAD * self.geometry.blur_factor, layers)
+
+    # -- the same film elsewhere ------------------------------------------------------------------------------------
+    def at(self, film_distance_m: float | None = None, scene_distance_m: float | None = None) -> FilmModel:
+        """The same film hung at another distance, or before a scene at another one: the shower-curtain effect.
+
+        The blur angle at the camera is theta (1 - d/Z), theta the film's own angle, d camera to film, Z camera to
+        scene. Parameters, covariance, transmittance and veil are the film's and stay; only the geometry changes.
+
+        Parameters
+        ----------
+        film_distance_m, scene_distance_m : d and Z in m, 0 <= d < Z; None: as the film has it now
+
+        Returns
+        -------
+        the film itself where nothing changes; else a film of the new geometry, whose provenance keeps under
+        ``calibrated_at`` the distances that it was first given for
+
+        Raises
+        ------
+        ValueError
+            d < 0 or d >= Z
+
+        References
+        ----------
+        Dror et al. 1998; small angles, checked by traced rays in tests/lps_sim/test_film_transfer.py
+        """
+        old = self.geometry
+        geometry = replace(
+            old,
+            film_distance_m=old.film_distance_m if film_distance_m is None else float(film_distance_m),
+            target_distance_m=old.target_distance_m if scene_distance_m is None else float(scene_distance_m),
         )
+        if geometry == old:
+            return self
+        found = {"film_distance_m": old.film_distance_m, "target_distance_m": old.target_distance_m}
+        return replace(self, geometry=geometry, provenance={"calibrated_at": found, **self.provenance})
 
     # -- identity and files ---------------------------------------------------------------------------------------
     def checksum(self) -> str:

@@ -71,6 +71,11 @@ def summary(film: FilmModel, layers: Sequence[int], observer: Observer | None = 
     film : the film
     layers : layer counts, 1..64 each
     observer : the attacker's camera and scene; by default that of the film's own camera, or Observer()
+
+    Notes
+    -----
+    Parameters and haze are the film's own; MTF is seen at the camera in the film's geometry; the privacy numbers are
+    those of a face at the observer's distance (:mod:`lps_sim.privacy`).
     """
     if observer is None:
         observer = Observer.of_camera(film.calibration_camera or {})

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,24 +88,25 @@ class _Rings:
         sums = parts[0].sum(axis=0) + parts[1].sum(axis=0)
         return parts[0] / sums, parts[1] / sums
 
-    def _to_table(self, weight: Floats) -> Floats:
+    def _to_table(self, weight: Floats, place: Callable[[Floats], Floats]) -> Floats:
+        """(Q, rings): light in the rings, weighted -> its Hankel transform at :data:`_Q_TABLE`, radius place(r)."""
         v = np.linspace(0, 1, _FINE + 1)
         v = (v[1:] + v[:-1]) / 2
         radius, width = _EDGE * v**2, _EDGE * 2 * v / _FINE
         knots = np.concatenate([self.v, [1.0]])  # no light leaves at 90 degrees
         unit = np.eye(_ESCAPING + 1)[:, :-1] / np.append(2 * np.pi * self.radius * self.width, 1.0)[:, None]
         intensity = CubicSpline(knots, unit * np.append(weight, 0.0)[:, None])(v)
-        return j0(2 * np.pi * _Q_TABLE[:, None] * radius) @ (intensity * (2 * np.pi * radius * width)[:, None])
+        return j0(2 * np.pi * _Q_TABLE[:, None] * place(radius)) @ (intensity * (2 * np.pi * radius * width)[:, None])
 
     @functools.cached_property
     def to_light(self) -> Floats:
-        """(Q, rings): light in the rings -> its transfer function at :data:`_Q_TABLE`."""
-        return self._to_table(np.ones(_ESCAPING))
+        """(Q, rings): light in the rings -> its transfer function at :data:`_Q_TABLE`, in angles theta."""
+        return self._to_table(np.ones(_ESCAPING), lambda radius: 2 * np.arcsin(radius / 2))
 
     @functools.cached_property
     def to_kernel(self) -> Floats:
-        """(Q, rings): light in the rings -> transfer function of the kernel p / sqrt(cos gamma)."""
-        return self._to_table(1 / np.sqrt(1 - self.radius**2 / 2))
+        """(Q, rings): light in the rings -> transfer function of the kernel p / sqrt(cos gamma), in radii r."""
+        return self._to_table(1 / np.sqrt(1 - self.radius**2 / 2), lambda radius: radius)
 
 
 def _event_density(square: Floats, s: float, beta: float) -> Floats:
@@ -224,15 +226,15 @@ def scattered_transfer(
 ) -> Floats:
     """Transfer function of the scattered light, ``q.shape``: 1 - direct share at q = 0, falling to 0.
 
-    A Hankel transform in equal-area coordinates, F(q) = integral p(r) J0(2 pi q r) 2 pi r dr / T, r = 2 sin(theta/2),
-    of the share p per steradian that a beam along the normal sends out.
+    A Hankel transform F(q) = integral p(theta) J0(2 pi q theta) dOmega / T of the share p per steradian that a beam
+    along the normal sends out.
 
     Parameters
     ----------
     q_cpr : any shape, cycles/rad
     events, refractive_index, layers : the stack
-    kernel : of p / sqrt(cos gamma) instead, the kernel of the reciprocal operator: a beam along the normal causes the
-        radiance p / cos(gamma), and BTDF(in, out) = h(angle between) / sqrt(cos_in cos_out)
+    kernel : of p / sqrt(cos theta) in equal-area radii instead, the kernel of the reciprocal operator: a beam along the normal causes the
+        radiance p / cos(theta), and BTDF(in, out) = h(angle between) / sqrt(cos_in cos_out)
     """
     spline = _transfer(events, refractive_index, layers, kernel)
     q = np.asarray(q_cpr, dtype=float)

@@ -88,7 +88,9 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
     A clip that fails is recorded with its reason and the rest goes on; see :class:`Summary`.
     """
     started = time.monotonic()
-    film = FilmModel.load(config.film) if config.film is not None and max(config.layers) > 0 else None
+    film = None
+    if config.film is not None and max(config.layers) > 0:
+        film = FilmModel.load(config.film).at(config.film_distance_m, config.scene_distance_m)
     camera = camera_fields(config)
     codec = config.codec()
     _check_place(config)

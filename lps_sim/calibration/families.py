@@ -29,7 +29,6 @@ _STARTS = {
     "gaussian+moffat": [{"sigma": 0.5, "tau1": 0.15, "s1": 10.0, "beta1": 1.6}],
     "2moffat": [{"tau1": 0.15, "s1": 10.0, "beta1": 1.6, "tau2": 2.0, "s2": 1.0, "beta2": 3.0}],
     "gaussian": [{"sigma": 1.0}],
-    "gaussian+2moffat": [{"sigma": 0.5, "tau1": 0.2, "s1": 15.0, "beta1": 1.8, "tau2": 0.05, "s2": 2.0, "beta2": 2.0}],
 }
 
 

@@ -347,13 +347,15 @@ def _film(
     used = {file for row in residuals for file in row.files}
     bare = [shot for shot in shot_set.select(layers=0) if shot.scene in {row.scene for row in residuals}]
     shots = [shot for shot in shot_set.shots if shot.file in used or shot in bare]
+    used_shots = f"{len(shots)} {'simulated ' if shot_set.simulated else ''}shots"
     provenance: dict[str, Any] = {
         "kind": "fitted",
-        "text": f"Fitted to {len(shots)} shots at layers {', '.join(map(str, gains))}; the law carries other counts.",
+        "text": f"Fitted to {used_shots} at layers {', '.join(map(str, gains))}; the law carries other counts.",
         "references": ["Wells 1969", "Moffat 1969"],
         "created": created,
         "package_version": __version__,
         "shots": shot_set.provenance(shots),
+        "shots_origin": dict(shot_set.origin),
     }
     quality = tuple({**vars(row), "files": list(row.files)} for row in residuals)
     return replace(

@@ -16,7 +16,7 @@ from ..film import FilmModel
 from ..operator import apply_film
 from ..transfer import inverse_eotf
 from .observations import Exclusion, Reader, observe
-from .shots import Shot, ShotSet
+from .shots import Shot, ShotGeometry, ShotSet
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +41,19 @@ class ShotPrediction:
         return asdict(self)
 
 
+def film_in_place(film: FilmModel, geometry: ShotGeometry) -> FilmModel:
+    """The film as it hung in a set: :meth:`FilmModel.at` the distances that the set's file states.
+
+    A distance that the file leaves out says nothing, so the film's own stays. Focal length and size need nothing: the
+    model lives in angles, and the operator takes the set's camera. The refractive index is the film's.
+    """
+    stated = geometry.model_fields_set
+    return film.at(
+        geometry.film_distance_m if "film_distance_m" in stated else None,
+        geometry.target_distance_m if "target_distance_m" in stated else None,
+    )
+
+
 def predict_shots(
     film: FilmModel,
     shot_set: ShotSet,
@@ -51,7 +64,8 @@ def predict_shots(
     """Predict the filmed shots, of both roles.
 
     Vignetting comes from the bare flat, the veil from the screen-off shot of the layer count (from the film where
-    there is none). The light outside the view is dark.
+    there is none). The light outside the view is dark. A film calibrated at other distances is moved to the set's
+    (:func:`film_in_place`).
 
     Parameters
     ----------
@@ -69,13 +83,13 @@ def predict_shots(
     Raises
     ------
     ValueError
-        a layer count that the set does not have
+        a layer count that the set does not have, or a film that would hang behind the set's scene
     """
     have = shot_set.layer_counts()
     if layers is not None and not set(layers) <= set(have):
         raise ValueError(f"layers must be among those filmed ({have}), got {sorted(set(layers) - set(have))}")
     seen, reader = observe(shot_set, None, None if layers is None else tuple(layers))
-    clear = replace(film, veil_table={})
+    clear = replace(film_in_place(film, shot_set.geometry), veil_table={})
     rows: dict[str, ShotPrediction] = {}
     for entry in seen.scenes:
         x = np.repeat(entry.x, 3, axis=2) if reader.grey else entry.x

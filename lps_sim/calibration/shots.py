@@ -7,8 +7,8 @@ Pixel value = encode(exposure x irradiance), with a relative, linear exposure. T
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -60,17 +60,22 @@ class ShotsFile(StrictModel):
 
     camera: dict[str, Any]
     geometry: ShotGeometry = ShotGeometry()
+    provenance: dict[str, Any] = Field(default_factory=dict)
     shots: tuple[Shot, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
 class ShotSet:
-    """A calibration set on disk: camera, geometry, and shots whose files lie in ``folder``."""
+    """A calibration set on disk: camera, geometry, and shots whose files lie in ``folder``.
+
+    ``origin`` is what the file says under ``provenance:``, such as ``kind: simulated``; empty where it says nothing.
+    """
 
     folder: Path
     camera: Camera
     geometry: ShotGeometry
     shots: tuple[Shot, ...]
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShotSet:
@@ -108,7 +113,12 @@ class ShotSet:
         missing = [name for name in names if not (path.parent / name).is_file()]
         if missing:
             raise ValueError(f"{path}: {len(missing)} of {len(names)} files missing: {', '.join(missing[:5])}")
-        return cls(path.parent, camera, content.geometry, content.shots)
+        return cls(path.parent, camera, content.geometry, content.shots, content.provenance)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the file says that the set is simulated."""
+        return self.origin.get("kind") == "simulated"
 
     def select(
         self,
@@ -168,11 +178,19 @@ def is_grey(codes: NDArray[Any]) -> bool:
     return bool(np.array_equal(codes[..., 0], codes[..., 1]) and np.array_equal(codes[..., 1], codes[..., 2]))
 
 
-def write_shots(path: str | os.PathLike[str], camera: Camera, geometry: ShotGeometry, shots: Iterable[Shot]) -> None:
-    """Write ``shots.yaml``, one line a shot; whole or absent."""
+def write_shots(
+    path: str | os.PathLike[str],
+    camera: Camera,
+    geometry: ShotGeometry,
+    shots: Iterable[Shot],
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``shots.yaml``, one line a shot; whole or absent. ``provenance``: where the shots come from, if stated."""
     import yaml
 
-    head = {"camera": camera.to_dict(), "geometry": geometry.model_dump()}
+    head: dict[str, Any] = {"camera": camera.to_dict(), "geometry": geometry.model_dump()}
+    if provenance:
+        head["provenance"] = dict(provenance)
     rows = [
         yaml.safe_dump(shot.model_dump(), default_flow_style=True, sort_keys=False, width=1000).strip()
         for shot in shots

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.ndimage import gaussian_filter
 
+from .. import __version__
 from ..camera import Camera
 from ..film import FilmModel, check_layers
 from ..media import write_image
@@ -50,6 +52,7 @@ def simulate_shots(
     layers: Sequence[int] = (1, 4, 8),
     seed: int = 0,
     on_shot: Callable[[int, int], None] | None = None,
+    lens_blur_px: float = 0.0,
 ) -> Path:
     """Photograph every scene bare and through film, with the camera's noise, and write ``shots.yaml`` beside.
 
@@ -65,16 +68,19 @@ def simulate_shots(
     layers : film layer counts, 1..64 each; bare shots are always taken
     seed : of the noise
     on_shot : called with (shots done, shots in all)
+    lens_blur_px : standard deviation of a Gaussian lens blur between film and sensor, px, >= 0
 
     Returns
     -------
-    path of ``shots.yaml``, which is written last
+    path of ``shots.yaml``, which is written last and says under ``provenance:`` that the set is simulated, and how
 
     Raises
     ------
     ValueError
-        no scenes, two of one name, a scene of another size than the camera, layers out of range
+        no scenes, two of one name, a scene of another size than the camera, layers or lens blur out of range
     """
+    if not 0 <= lens_blur_px < min(camera.width, camera.height):
+        raise ValueError(f"lens_blur_px must be >= 0 and below the frame's sides, got {lens_blur_px:g}")
     counts = sorted({check_layers(count) for count in layers})
     names = [scene.name for scene in scenes]
     if not names or len(set(names)) != len(names):
@@ -103,6 +109,8 @@ def simulate_shots(
             light = np.asarray(scene.light, dtype=float)
             light = np.repeat(light[..., None], 3, axis=2) if light.ndim == 2 else light
             seen = apply_film(light, film, count, camera, border="dark")
+            if lens_blur_px:
+                seen = gaussian_filter(seen, (lens_blur_px, lens_blur_px, 0), mode="nearest")
             base = _exposure(seen, camera)
             for factor in scene.bracket:
                 shoot(scene.name, scene.target, scene.role, count, seen, base * factor, f"{factor:g}")
@@ -111,7 +119,16 @@ def simulate_shots(
         target_distance_m=film.geometry.target_distance_m,
         refractive_index=film.geometry.refractive_index,
     )
-    write_shots(folder / "shots.yaml", camera.with_exposure(1.0), geometry, written)
+    provenance = {
+        "kind": "simulated",
+        "text": f"Simulated, not photographed: targets through the film model {film.name}.",
+        "film": film.name,
+        "checksum": film.checksum(),
+        "seed": seed,
+        "lens_blur_px": float(lens_blur_px),
+        "package_version": __version__,
+    }
+    write_shots(folder / "shots.yaml", camera.with_exposure(1.0), geometry, written, provenance)
     return folder / "shots.yaml"
 
 

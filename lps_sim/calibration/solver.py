@@ -67,9 +67,7 @@ class Search:
     parts : one triangle a filmed scene
     """
 
-    def __init__(
-        self, family: Family, geometry: FilmGeometry, basis: OperatorBasis, parts: Sequence[Triangle]
-    ) -> None:
+    def __init__(self, family: Family, geometry: FilmGeometry, basis: OperatorBasis, parts: Sequence[Triangle]) -> None:
         self.family, self.geometry, self.basis, self.parts = family, geometry, basis, parts
         self.counts = sorted({part.layers for part in parts})
         self.size = len(family.names)

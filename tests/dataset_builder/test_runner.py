@@ -83,6 +83,18 @@ def test_a_data_set_says_what_it_was_made_with(source, reference):
     assert verify_dataset(reference).ok
 
 
+def test_a_film_hung_elsewhere_is_kept_as_moved_and_not_resumed_at_another_place(source, tmp_path):
+    preset = FilmModel.load(FILM)
+    degrade_dataset(config(source, tmp_path / "set", film_distance_m=0.5, scene_distance_m=2.0))
+    kept = FilmModel.load(tmp_path / "set" / "film.h5")
+    assert kept.geometry.blur_factor == 0.75
+    assert kept.checksum() == preset.at(0.5, 2.0).checksum()
+    with pytest.raises(ValueError, match="film"):
+        degrade_dataset(config(source, tmp_path / "set", film_distance_m=0.5, scene_distance_m=4.0))
+    with pytest.raises(ValueError, match="need a film"):
+        config(source, tmp_path / "clean", film=None, layers=(0,), scene_distance_m=4.0)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_bytes(source, reference, tmp_path, workers):
     degrade_dataset(config(source, tmp_path / "set", workers=workers))

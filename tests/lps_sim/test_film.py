@@ -152,16 +152,6 @@ def test_veil_is_linear_between_entries_and_constant_beyond():
     assert (make().veil(5) == 0).all()
 
 
-def test_shower_curtain_shrinks_the_blur_of_a_near_scene():
-    film = make(geometry=FilmGeometry(film_distance_m=0.1, target_distance_m=1.0))
-    near = film.scaled_to_scene(0.2)
-    factor = (1 - 0.1 / 0.2) / (1 - 0.1 / 1.0)
-    np.testing.assert_allclose(near.otf(Q, 4), film.otf(Q * factor, 4), rtol=ROUNDING * 10)
-    assert near.geometry.target_distance_m == 0.2
-    with pytest.raises(ValueError, match=r"distance_m must be above film_distance_m 0\.1, got 0\.1"):
-        film.scaled_to_scene(0.1)
-
-
 @pytest.mark.parametrize("layers", [0, -1, 65, 1.5, True])
 def test_layer_counts_out_of_range_are_refused(layers):
     with pytest.raises(ValueError, match=r"layers must be 1\.\.64, got"):
