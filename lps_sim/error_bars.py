@@ -20,17 +20,27 @@ Floats = NDArray[np.float64]
 def log_covariance(film: FilmModel) -> tuple[Floats, str] | None:
     """((P, P) covariance of the log parameters, what it holds), or None for a film without error bars.
 
-    The systematic part (which shots were taken) is added to the noise's where the film has it: as a covariance, or as
-    the jackknife's spread, then without correlations.
+    The systematic part (which shots were taken) is added to the noise's where the film has it.
     """
-    systematic = getattr(film, "systematic_covariance", None)
-    if systematic is None and film.jackknife_spread is not None:
-        systematic = np.diag(film.jackknife_spread**2)
     if film.covariance is None:
-        return None if systematic is None else (systematic, "systematic only")
-    if systematic is None:
+        return None
+    if film.systematic_covariance is None:
         return film.covariance, "noise only"
-    return film.covariance + systematic, "noise and systematic"
+    return film.covariance + film.systematic_covariance, "noise and systematic"
+
+
+def parameter_values(film: FilmModel) -> dict[str, float]:
+    """Fitted parameter -> its value: sigma and s in degrees, tau in events per sheet, beta, c1, c2."""
+    known = {"sigma": np.degrees(film.sigma_rad), "c1": film.c1, "c2": film.c2}
+    for k, c in enumerate(film.components, start=1):
+        known |= {f"tau{k}": c.tau, f"s{k}": np.degrees(c.s_rad), f"beta{k}": c.beta}
+    values = {}
+    for name in film.parameter_names:
+        stem, _, channel = name.partition("_")
+        if stem not in known or channel not in ("", "r", "g", "b"):
+            raise UnknownNameError("parameter_names", name, known)
+        values[name] = float(known[stem]["rgb".index(channel) if channel else 1])
+    return values
 
 
 def perturbed(film: FilmModel, log_shifts: ArrayLike) -> FilmModel:
@@ -59,6 +69,7 @@ def perturbed(film: FilmModel, log_shifts: ArrayLike) -> FilmModel:
         if stem not in factors or channel not in ("", "r", "g", "b"):
             raise UnknownNameError("parameter_names", name, factors)
         factors[stem][slice(None) if not channel else "rgb".index(channel)] *= np.exp(shift)
+    c1, c2 = film.c1 * factors["c1"], film.c2 * factors["c2"]
     return replace(
         film,
         sigma_rad=film.sigma_rad * factors["sigma"],
@@ -66,6 +77,11 @@ def perturbed(film: FilmModel, log_shifts: ArrayLike) -> FilmModel:
             Scattering(c.kind, c.tau * factors[f"tau{k}"], c.s_rad * factors[f"s{k}"], c.beta * factors[f"beta{k}"])
             for k, c in enumerate(film.components, start=1)
         ),
-        c1=film.c1 * factors["c1"],
-        c2=film.c2 * factors["c2"],
+        c1=c1,
+        c2=c2,
+        # The table moves with the law.
+        transmittance_table={
+            n: np.minimum(known * (1 + film.c1 * n + film.c2 * n * n) / (1 + c1 * n + c2 * n * n), 1.0)
+            for n, known in film.transmittance_table.items()
+        },
     )

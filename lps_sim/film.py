@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import trapezoid
 
 from . import hankel, stack
 from .errors import UnknownNameError
@@ -58,7 +59,8 @@ class FilmGeometry:
     projection : "sphere" (the same blur for every direction), "equal_area" (the same in the plane of radius
         2 sin(theta/2), which is the sphere but for a distortion of shapes), "direction_cosines" (sin theta), "two_stage" (rough face in
         direction cosines, then bulk in equal area) or "pixel" (tan theta, for comparison only)
-    oblique_ballistic : the unscattered part falls with obliquity, exp(-N tau / cos theta'), sin theta' = sin theta / n
+    oblique_ballistic : the unscattered part falls with obliquity, by its longer way in the sheets, exp(-N tau / cos
+        theta'), sin theta' = sin theta / n, and by what the faces reflect (:func:`lps_sim.geometry.face_loss`)
     refractive_index : of the film, 1..3
     film_distance_m : camera to film d, >= 0
     target_distance_m : camera to the scene Z, > film_distance_m
@@ -104,6 +106,7 @@ class FilmModel:
     components : scattering events inside a sheet. The radiative law takes the first for the bulk, a Moffat or
         Henyey-Greenstein event of 1.5 degrees or more; a second is then part of the faces
     c1, c2 : (3,) transmittance law 1/T_N = 1 + c1 N + c2 N^2, >= 0
+    transmittance_table : layers -> (3,) transmittance where it is known better than by the law, 0..1
     veil_table : layers -> (3,) veil in units of the linear value of white. Between entries the veil is linear in N,
         with 0 at N = 0; beyond the last entry it stays at that entry.
     geometry : :class:`FilmGeometry`
@@ -111,7 +114,9 @@ class FilmModel:
     provenance : where the numbers come from: at least ``kind`` and ``text``
     parameter_names : of the fitted parameters, in the order of ``covariance``
     covariance : (P, P) of the natural logarithms of the fitted parameters, from the fit's Jacobian, or None
-    jackknife_spread : (P,) standard deviation of the log parameters when shot types are left out, or None
+    systematic_covariance : (P, P) of the log parameters, what leaving shots out moves beyond noise, scaled so that
+        1.96 standard deviations are a 95 % interval, or None
+    jackknife_spread : (P,) standard deviation of the log parameters by the jackknife, noise and all, or None
     calibration_camera : fields of the camera that the film was measured with (or, in a preset, imitates), or None
     fit_quality : one entry a shot: file, role, residual figures
 
@@ -134,9 +139,11 @@ class FilmModel:
     veil_table: Mapping[int, Floats] = field(default_factory=dict)
     geometry: FilmGeometry = field(default_factory=FilmGeometry)
     layer_law: str = "poisson"
+    transmittance_table: Mapping[int, Floats] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     parameter_names: tuple[str, ...] = ()
     covariance: Floats | None = None
+    systematic_covariance: Floats | None = None
     jackknife_spread: Floats | None = None
     calibration_camera: Mapping[str, Any] | None = None
     fit_quality: tuple[Mapping[str, Any], ...] = ()
@@ -154,6 +161,8 @@ class FilmModel:
         put("c1", rgb("c1", self.c1))
         put("c2", rgb("c2", self.c2))
         put("veil_table", {check_layers(n): rgb("veil", self.veil_table[n]) for n in sorted(self.veil_table)})
+        table = self.transmittance_table
+        put("transmittance_table", {check_layers(n): rgb("transmittance", table[n], high=1.02) for n in sorted(table)})
         put("parameter_names", tuple(self.parameter_names))
         put("fit_quality", tuple(dict(row) for row in self.fit_quality))
         has_face = bool((self.sigma_rad > 0).any())
@@ -173,6 +182,7 @@ class FilmModel:
         p = len(self.parameter_names)
         for label, value, shape in (
             ("covariance", self.covariance, (p, p)),
+            ("systematic_covariance", self.systematic_covariance, (p, p)),
             ("jackknife_spread", self.jackknife_spread, (p,)),
         ):
             if value is not None:
@@ -211,7 +221,7 @@ class FilmModel:
             return np.exp(-n * sheet_exponent(q, np.zeros(3), self.components))
         factor = np.exp(-n * sheet_exponent(q, np.zeros(3), self.components[1:]))
         for c in range(3):
-            bulk, index = self._bulk_events(c), self.geometry.refractive_index
+            bulk, index = self.bulk_events(c), self.geometry.refractive_index
             factor[..., c] *= stack.direct_share(bulk, index, n) + stack.scattered_transfer(q, bulk, index, n, kernel)
         return factor
 
@@ -228,7 +238,7 @@ class FilmModel:
         n = check_layers(layers, 0)
         if self.layer_law == "poisson" or not n:
             return np.exp(-n * self.bulk_tau())
-        bulk = [stack.direct_share(self._bulk_events(c), self.geometry.refractive_index, n) for c in range(3)]
+        bulk = [stack.direct_share(self.bulk_events(c), self.geometry.refractive_index, n) for c in range(3)]
         return np.array(bulk) * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
 
     def ballistic_fraction(self, layers: int) -> Floats:
@@ -237,7 +247,7 @@ class FilmModel:
             return np.ones(3)
         return np.where(self.sigma_rad > 0, 0.0, self.bulk_direct(layers))
 
-    def _bulk_events(self, channel: int) -> tuple[stack.Event, ...]:
+    def bulk_events(self, channel: int) -> tuple[stack.Event, ...]:
         """The bulk's events in one channel, for the transfer equation of the radiative law."""
         bulk = self.components[0]
         return ((float(bulk.tau[channel]), float(bulk.s_rad[channel]), float(bulk.beta[channel])),)
@@ -256,6 +266,29 @@ class FilmModel:
         return self.surface_otf(q_cpr, layers) * self.bulk_otf(q_cpr, layers, kernel=True) - self.ballistic_fraction(
             layers
         )
+
+    def far_kernel(self, radius: Floats, layers: int) -> Floats:
+        """The operator's kernel far out, per steradian: (R,) radii of its plane, rad -> (R, 3).
+
+        Far means many times the width of the faces' blur, which is left out under the radiative law.
+        """
+        n = check_layers(layers)
+        if self.layer_law == "poisson":
+            known = self.kernel_otf(hankel.FREQUENCIES_CPR, n)
+            return np.stack([hankel.point_spread(known[:, c])(radius) for c in range(3)], axis=-1)
+        scale, index = self.geometry.blur_factor, self.geometry.refractive_index
+        solved = [stack.stack(self.bulk_events(c), index).kernel_density(radius / scale, n) for c in range(3)]
+        return np.stack(solved, axis=-1) / scale**2
+
+    def kernel_beyond(self, radius: float, layers: int) -> Floats:
+        """(3,) share of the operator's kernel beyond a radius of its plane, far out as in :meth:`far_kernel`."""
+        if self.layer_law == "radiative":
+            # The sphere ends at 90 degrees, and far grids reach beyond.
+            radii = np.linspace(min(radius, 1.5), 1.5, 400)
+            return 2 * np.pi * trapezoid(self.far_kernel(radii, layers) * radii[:, None], radii, axis=0)
+        known = self.kernel_otf(hankel.FREQUENCIES_CPR, check_layers(layers))
+        within = [float(hankel.encircled(known[:, c])(np.array(radius))) for c in range(3)]
+        return known[0] - np.array(within)
 
     # -- energy and levels ----------------------------------------------------------------------------------------
     def encircled_energy(self, theta_rad: ArrayLike, layers: int) -> Floats:
@@ -285,8 +318,10 @@ class FilmModel:
         return np.stack([hankel.point_spread(scattered[:, c])(theta) for c in range(3)], axis=-1)
 
     def transmittance(self, layers: int) -> Floats:
-        """T_N = 1 / (1 + c1 N + c2 N^2), (3,) in linear light; 1 at layers 0."""
+        """T_N, (3,) in linear light: the table's, else 1 / (1 + c1 N + c2 N^2); 1 at layers 0."""
         n = check_layers(layers, 0)
+        if n in self.transmittance_table:
+            return self.transmittance_table[n]
         return 1.0 / (1.0 + self.c1 * n + self.c2 * n * n)
 
     def veil(self, layers: int) -> Floats:
@@ -356,6 +391,8 @@ class FilmModel:
                 for key, value in vars(self.geometry).items()
             },
         }
+        if self.transmittance_table:
+            physics["transmittance"] = {str(n): _bits(t) for n, t in self.transmittance_table.items()}
         if self.layer_law != "poisson":
             physics["layer_law"] = self.layer_law
         return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()

@@ -19,7 +19,8 @@ from .film import FilmGeometry, FilmModel
 from .scattering import Scattering
 
 SCHEMA = "lps-film"
-SCHEMA_VERSION = 2  # 2: the layer law, the systematic covariance, checks
+SCHEMA_VERSION = 2  # 2: the layer law, the systematic covariance
+_SPREADS = ("covariance", "systematic_covariance", "jackknife_spread")
 
 
 def save_film(film: FilmModel, path: str | os.PathLike[str]) -> None:
@@ -43,13 +44,14 @@ def save_film(film: FilmModel, path: str | os.PathLike[str]) -> None:
             for key in ("tau", "s_rad", "beta"):
                 group[key] = getattr(component, key)
         file["transmittance/c1"], file["transmittance/c2"] = film.c1, film.c2
-        file["veil/layers"] = np.array(list(film.veil_table), dtype=np.int64)
-        file["veil/level"] = np.array(list(film.veil_table.values()), dtype=float).reshape(-1, 3)
+        for group_name, table in (("transmittance", film.transmittance_table), ("veil", film.veil_table)):
+            file[f"{group_name}/layers"] = np.array(list(table), dtype=np.int64)
+            file[f"{group_name}/level"] = np.array(list(table.values()), dtype=float).reshape(-1, 3)
         file.create_group("geometry").attrs.update(asdict(film.geometry))
         fit = file.create_group("fit")
         fit.attrs["parameter_names"] = json.dumps(film.parameter_names)
         fit.attrs["quality"] = json.dumps(film.fit_quality)
-        for key in ("covariance", "jackknife_spread"):
+        for key in _SPREADS:
             if getattr(film, key) is not None:
                 fit[key] = getattr(film, key)
         # A tall provenance (hundreds of shots with hashes) passes HDF5's 64 kB attribute limit, so it is a data set.
@@ -113,16 +115,23 @@ def _film_from(file: Any) -> FilmModel:
         ),
         c1=file["transmittance/c1"][()],
         c2=file["transmittance/c2"][()],
-        veil_table=dict(zip(file["veil/layers"][()].tolist(), file["veil/level"][()])),
+        veil_table=_table(file["veil"]),
+        transmittance_table=_table(file["transmittance"]),
         geometry=FilmGeometry(**geometry),
         layer_law=file.attrs.get("layer_law", "poisson"),
         provenance=json.loads(file["provenance"].asstr()[()]),
         parameter_names=tuple(json.loads(fit.attrs["parameter_names"])),
-        covariance=fit["covariance"][()] if "covariance" in fit else None,
-        jackknife_spread=fit["jackknife_spread"][()] if "jackknife_spread" in fit else None,
+        **{key: fit[key][()] for key in _SPREADS if key in fit},
         calibration_camera=None if camera is None else json.loads(camera.asstr()[()]),
         fit_quality=tuple(json.loads(fit.attrs["quality"])),
     )
+
+
+def _table(group: Any) -> dict[int, Any]:
+    """Layers -> (3,) of a stored table; files of schema 1 have none for the transmittance."""
+    if "layers" not in group:
+        return {}
+    return dict(zip(group["layers"][()].tolist(), group["level"][()]))
 
 
 def preset_names() -> list[str]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +34,7 @@ from scipy.ndimage import map_coordinates
 from .camera import Camera
 from .errors import UnknownNameError
 from .film import FilmModel, check_layers
-from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
+from .geometry import WarpGrid, cos_theta, face_loss, input_weight, pixel_offsets, radial_scale, refracted_cosine
 from .hankel import FREQUENCIES_CPR, encircled, point_spread
 from .sphere import SphereCorrection, Transfer
 
@@ -124,12 +125,36 @@ class Stage:
     """One convolution in one projection, and the part of the light that passes it unscattered.
 
     projection; transfer: q (any shape) -> (..., 3), OTF of the scattered part, falling to 0;
-    unscattered: cosine of the field angle (any shape) -> (..., 3), or None where all light is scattered.
+    unscattered: cosine of the field angle (any shape) -> (..., 3), or None where all light is scattered;
+    far: the kernel far out, where it is known better than by transforming ``transfer``.
     """
 
     projection: str
     transfer: Transfer
     unscattered: Transfer | None
+    far: Far | None = None
+
+
+@dataclass(frozen=True)
+class Far:
+    """A kernel many blur widths out: density per steradian, radii (R,) -> (R, 3); beyond: radius -> (3,) share."""
+
+    density: Callable[[np.ndarray], np.ndarray]
+    beyond: Callable[[float], np.ndarray]
+
+    @classmethod
+    def of_transfer(cls, transfer: Transfer) -> Far:
+        """By Hankel transforms of the transfer function."""
+        values = transfer(FREQUENCIES_CPR)
+
+        def beyond(radius: float) -> np.ndarray:
+            within = [float(encircled(values[:, c])(np.array(radius))) for c in range(3)]
+            return values[0] - np.array(within)
+
+        return cls(
+            lambda radii: np.stack([point_spread(values[:, c])(radii) for c in range(3)], axis=-1),
+            beyond,
+        )
 
 
 def film_stages(film: FilmModel, layers: int) -> list[Stage]:
@@ -138,21 +163,29 @@ def film_stages(film: FilmModel, layers: int) -> list[Stage]:
     rough = bool((film.sigma_rad > 0).any())
 
     def unscattered(cosine: np.ndarray) -> np.ndarray:
-        path = np.ones_like(cosine)
-        if geometry.oblique_ballistic:
-            path = 1 / refracted_cosine(cosine, geometry.refractive_index)
-        return film.bulk_direct(layers) ** path[..., None]
+        direct = film.bulk_direct(layers)
+        if not geometry.oblique_ballistic:
+            return np.broadcast_to(direct, (*cosine.shape, 3))
+        path = 1 / refracted_cosine(cosine, geometry.refractive_index)
+        faces = np.exp(-2 * layers * face_loss(cosine, geometry.refractive_index))
+        return direct ** path[..., None] * faces[..., None]
 
     def bulk(q: np.ndarray) -> np.ndarray:
         return film.bulk_otf(q, layers, kernel=True) - film.bulk_direct(layers)
 
     if geometry.projection == "two_stage":
         face = Stage("direction_cosines", lambda q: film.surface_otf(q, layers), None)
-        body = Stage("equal_area", bulk, unscattered)
+        body = Stage("equal_area", bulk, unscattered, film_far(film, layers))
         return [face, body] if rough else [body]
+    far = film_far(film, layers)
     if rough:
-        return [Stage(geometry.projection, lambda q: film.kernel_otf(q, layers), None)]
-    return [Stage(geometry.projection, bulk, unscattered)]
+        return [Stage(geometry.projection, lambda q: film.kernel_otf(q, layers), None, far)]
+    return [Stage(geometry.projection, bulk, unscattered, far)]
+
+
+def film_far(film: FilmModel, layers: int) -> Far:
+    """The film's kernel far out."""
+    return Far(lambda radii: film.far_kernel(radii, layers), lambda radius: film.kernel_beyond(radius, layers))
 
 
 def spread(transfer: Transfer, q_max: float) -> Transfer:
@@ -173,11 +206,18 @@ class AngleConvolver:
     """Convolution of (3, rows, columns) fields on an angle grid with a radial transfer function.
 
     Parameters: transfer (:class:`Stage`); shape (rows, columns) and pitch_rad (y, x) of the grid; reflected: the field
-    goes on as its mirror image, else as zeros; dtype, float64 or float32, that of the fields.
+    goes on as its mirror image, else as zeros; dtype, float64 or float32, that of the fields; far, the kernel far out,
+    None to transform ``transfer``.
     """
 
     def __init__(
-        self, transfer: Transfer, shape: tuple[int, int], pitch_rad: tuple[float, float], reflected: bool, dtype: type
+        self,
+        transfer: Transfer,
+        shape: tuple[int, int],
+        pitch_rad: tuple[float, float],
+        reflected: bool,
+        dtype: type,
+        far: Far | None = None,
     ) -> None:
         self.shape, self.reflected = shape, reflected
         (rows, columns), (pitch_y, pitch_x) = shape, pitch_rad
@@ -193,8 +233,13 @@ class AngleConvolver:
         q = np.hypot(q_y[:, None], q_x[None, :])
         response = np.moveaxis(spread(transfer, float(q.max()))(q), -1, 0)
         if not reflected:
-            response = response - self._wrapped_tail(transfer, pitch_rad)
+            response = response - self._wrapped_tail(far or Far.of_transfer(transfer), pitch_rad)
         self.response: np.ndarray = np.ascontiguousarray(response, dtype=dtype)
+
+    @property
+    def parts(self) -> list[AngleConvolver | SphereCorrection]:
+        """Everything that has a frequency response of its own (``q_cpr``, ``response``)."""
+        return [self]
 
     def __call__(self, fields: np.ndarray) -> np.ndarray:
         """The convolved fields: (3, rows, columns) -> (3, rows, columns)."""
@@ -208,7 +253,7 @@ class AngleConvolver:
         rows, columns = self.shape
         return fft.irfft2(spectrum, self.padded, axes=axes, overwrite_x=True)[:, :rows, :columns]
 
-    def _wrapped_tail(self, transfer: Transfer, pitch_rad: tuple[float, float], rings: int = 3) -> np.ndarray:
+    def _wrapped_tail(self, far: Far, pitch_rad: tuple[float, float], rings: int = 3) -> np.ndarray:
         """Spectrum of what a sampled OTF adds to the kernel: its own copies, one period apart.
 
         A halo never ends, so no padding is wide enough. The copies lie at least half a period off, where the point
@@ -221,22 +266,19 @@ class AngleConvolver:
         mesh_y, mesh_x = (np.linspace(0, period / 2, 33) for period in (period_y, period_x))
         shift = np.arange(-rings, rings + 1)
         inner_radius = (2 * rings + 1) * math.sqrt(period_y * period_x / math.pi)
-        values = transfer(FREQUENCIES_CPR)
+        tails = np.zeros((33, 33, 3))
+        for j, i in ((j, i) for j in shift for i in shift if (j, i) != (0, 0)):
+            radius = np.hypot((mesh_y + j * period_y)[:, None], (mesh_x + i * period_x)[None, :])
+            tails += far.density(radius.ravel()).reshape(33, 33, 3)
+        tails += far.beyond(inner_radius) / (period_y * period_x)
         spectra: list[np.ndarray] = []
         for channel in range(3):
-            twin = next((k for k in range(channel) if np.array_equal(values[:, k], values[:, channel])), None)
+            twin = next((k for k in range(channel) if np.array_equal(tails[..., k], tails[..., channel])), None)
             if twin is not None:
                 spectra.append(spectra[twin])
                 continue
-            psf = point_spread(values[:, channel])
-            beyond = values[0, channel] - float(encircled(values[:, channel])(np.array(inner_radius)))
-            tail = np.full((33, 33), beyond / (period_y * period_x))
-            for j in shift:
-                for i in shift:
-                    if (j, i) != (0, 0):
-                        tail += psf(np.hypot((mesh_y + j * period_y)[:, None], (mesh_x + i * period_x)[None, :]))
             # Lags are signed, but the sum over a symmetric lattice is even in both.
-            quarter = RectBivariateSpline(mesh_y, mesh_x, tail)(lag_y, lag_x)
+            quarter = RectBivariateSpline(mesh_y, mesh_x, tails[..., channel])(lag_y, lag_x)
             spectra.append(fft.rfft2(quarter[np.ix_(folded_y, folded_x)] * math.prod(pitch_rad)).real)
         return np.stack(spectra)
 
@@ -245,10 +287,21 @@ class SphereConvolver(AngleConvolver):
     """The same for a blur that is round on the sphere: the plane's distortion is taken out to first order."""
 
     def __init__(
-        self, transfer: Transfer, shape: tuple[int, int], pitch_rad: tuple[float, float], reflected: bool, dtype: type
+        self,
+        transfer: Transfer,
+        shape: tuple[int, int],
+        pitch_rad: tuple[float, float],
+        reflected: bool,
+        dtype: type,
+        far: Far | None = None,
     ) -> None:
-        super().__init__(transfer, shape, pitch_rad, reflected, dtype)
+        super().__init__(transfer, shape, pitch_rad, reflected, dtype, far)
         self.correction = SphereCorrection(transfer, shape, pitch_rad, reflected, dtype)
+
+    @property
+    def parts(self) -> list[AngleConvolver | SphereCorrection]:
+        """The convolution and its correction."""
+        return [self, self.correction]
 
     def __call__(self, fields: np.ndarray) -> np.ndarray:
         """The convolved fields: (3, rows, columns) -> (3, rows, columns)."""
@@ -258,7 +311,7 @@ class SphereConvolver(AngleConvolver):
 def angle_convolver(stage: Stage, grid: WarpGrid, reflected: bool, dtype: type) -> AngleConvolver:
     """The convolution of a stage on its grid."""
     kind = SphereConvolver if stage.projection == "sphere" else AngleConvolver
-    return kind(stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, reflected, dtype)
+    return kind(stage.transfer, (grid.rows, grid.columns), grid.pitch_rad, reflected, dtype, stage.far)
 
 
 class _ExactStage:

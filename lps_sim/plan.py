@@ -170,9 +170,7 @@ class _FastStage:
         self.outwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(back + PAD), w_out))
         self.grid_shape, self.wide = (3, grid.rows, grid.columns), (3, rows + 2 * BEYOND, columns + 2 * BEYOND)
         self.convolve = angle_convolver(stage, grid, self.reflected, np.float32)
-        for part in (self.convolve, getattr(self.convolve, "correction", None)):
-            if part is None:
-                continue
+        for part in self.convolve.parts:
             spline = [_spline_response(q * step, self.order) for q, step in zip(part.q_cpr, grid.pitch_rad)]
             part.response /= (spline[0][:, None] * spline[1][None, :]).astype(np.float32)
             # Denormal numbers would slow every frame down, for light far below one electron.

@@ -115,7 +115,7 @@ def _event_density(square: Floats, s: float, beta: float) -> Floats:
     return np.exp(-beta * np.log1p(square / s**2)) / norm
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)
 def _rings(n: float) -> _Rings:
     return _Rings(n)
 
@@ -197,6 +197,14 @@ class Stack:
         light = self.light(layers)
         table = self._rings.to_kernel if kernel else self._rings.to_light
         return CubicSpline(np.log1p(_Q_TABLE), table @ light.rings / light.transmittance)
+
+    def kernel_density(self, radius: Floats, layers: int) -> Floats:
+        """The kernel p / sqrt(cos theta) per steradian at equal-area radii (any shape), 0 beyond 90 degrees."""
+        light, rings = self.light(layers), self._rings
+        cosine = 1 - rings.radius**2 / 2
+        density = light.rings / (2 * np.pi * rings.radius * rings.width * np.sqrt(cosine) * light.transmittance)
+        spline = CubicSpline(np.append(rings.v, 1.0), np.append(density, 0.0))
+        return np.where(radius < _EDGE, spline(np.sqrt(np.minimum(radius, _EDGE) / _EDGE)), 0.0)
 
     @property
     def radius(self) -> Floats:

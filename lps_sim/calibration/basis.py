@@ -20,16 +20,16 @@ from scipy.ndimage import map_coordinates
 
 from .. import hankel
 from ..camera import Camera
-from ..film import FilmGeometry, FilmModel
-from ..geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale, refracted_cosine
-from ..sphere import SphereBend
+from ..film import FilmModel
+from ..geometry import WarpGrid, cos_theta, face_loss, input_weight, pixel_offsets, radial_scale, refracted_cosine
+from ..sphere import SphereBend, padded_for_sphere
 
 Floats = NDArray[np.float64]
 
 # In log(q + 0.3): fine enough for a cubic through exp(-N mu) to 1e-4 (tested), coarse enough for seconds a scene.
 _NODES = 44
 _FIRST_CPR = 0.3
-_TAIL_NODES = 12
+_TAIL_NODES = 16
 _TAIL_MESH = 33
 _RINGS = 3
 _SPLINE_ORDER = 5
@@ -46,7 +46,7 @@ class OperatorBasis:
     """
 
     def __init__(self, camera: Camera, projection: str) -> None:
-        self._projection = projection
+        self.projection = projection
         height, width, f_px = camera.height, camera.width, camera.f_px
         pitch = float(radial_scale(math.hypot(width, height) / 2 / f_px, projection)) / f_px
         # As the operator's dark border: a few cells beyond the frame, weighted by their share inside it.
@@ -69,35 +69,57 @@ class OperatorBasis:
         period = [count * step for count, step in zip(self._padded, self._pitch)]
         self._uniform_radius = (2 * _RINGS + 1) * math.sqrt(period[0] * period[1] / math.pi)
         farthest = math.hypot(*period) * (_RINGS + 1)
-        self._tail_nodes_rad = np.geomspace(min(period) / 2.2, farthest, _TAIL_NODES)
+        # A film by the radiative law ends at 90 degrees: there the nodes are dense.
+        nearest = min(period) / 2.2
+        horizon = max(2 * nearest, 1.6)
+        self._tail_nodes_rad = np.unique(
+            np.concatenate(
+                [
+                    np.geomspace(nearest, horizon, _TAIL_NODES // 2),
+                    np.geomspace(horizon, farthest, _TAIL_NODES // 2 + 1),
+                ]
+            )
+        )
 
     def coefficients(self, film: FilmModel, layers: int, channel: int) -> Floats:
         """What a film puts behind the columns of :meth:`matrix`: its kernel's OTF at the nodes, and its far tail."""
-        return self.coefficients_of(lambda q: film.kernel_otf(q, layers)[:, channel])
+        if film.layer_law == "poisson":
+            return self.coefficients_of(lambda q: film.kernel_otf(q, layers)[:, channel])
+        far = film.far_kernel(self._tail_nodes_rad, layers)[:, channel]
+        beyond = film.kernel_beyond(self._uniform_radius, layers)[channel]
+        known = film.kernel_otf(self.nodes_cpr, layers)[:, channel]
+        return np.concatenate([known, far * self._tail_nodes_rad**3, [beyond]])
 
     def coefficients_of(self, transfer: Callable[[Floats], Floats]) -> Floats:
-        """The same for any radial transfer function, cycles/rad (Q,) -> (Q,), falling to 0."""
+        """The same for a radial transfer function that is smooth in log q, cycles/rad (Q,) -> (Q,), falling to 0."""
         known = transfer(np.concatenate([self.nodes_cpr, hankel.NODES_CPR]))
         values, smooth = known[:_NODES], known[_NODES:]
         far, near = self._far_maps
         beyond = smooth[0] - near @ smooth
-        return np.concatenate([values, (far @ smooth) * self._tail_nodes_rad**3, beyond])
-
-    def picture(self, x: Floats, coefficients: Floats) -> Floats:
-        """(H W,) the scattered light of one scene (H, W) behind one transfer function, ``matrix @ coefficients``."""
-        whole = [sum(c * part for c, part in zip(coefficients, self._responses))]
-        slopes = [sum(c * part for c, part in zip(coefficients, self._slopes))] if self._projection == "sphere" else []
-        return self._columns(x, np.arange(x.size), whole, slopes)[:, 0]
+        return np.concatenate([values, (far @ smooth) * self._tail_nodes_rad**3, [*beyond]])
 
     @functools.cached_property
     def _far_maps(self) -> tuple[Floats, Floats]:
         return hankel.node_maps(self._tail_nodes_rad, np.array([self._uniform_radius]))
 
-    def path(self, geometry: FilmGeometry) -> Floats:
-        """(H, W) way of the unscattered light through a sheet, in thicknesses: b_N(theta) = b_N ** path."""
-        if not geometry.oblique_ballistic:
-            return np.ones_like(self._cosine)
-        return 1 / refracted_cosine(self._cosine, geometry.refractive_index)
+    def picture(self, x: Floats, coefficients: Floats) -> Floats:
+        """(H W,) the scattered light of one scene (H, W) behind one transfer function, ``matrix @ coefficients``."""
+        whole = [sum(c * part for c, part in zip(coefficients, self._responses))]
+        bends = [
+            (
+                sum(c * h for c, (h, _) in zip(coefficients, self._bends)),
+                sum(c * g for c, (_, g) in zip(coefficients, self._bends)),
+            )
+        ]
+        return self._columns(x, np.arange(x.size), whole, bends if self._bends else [])[:, 0]
+
+    def unscattered(self, refractive_index: float) -> tuple[Floats, Floats]:
+        """Oblique unscattered light, (H, W) each: its way through a sheet beyond one thickness, loss at a face.
+
+        b_N(theta) = b_N exp(ln(b_N) way - 2 N loss), as :func:`lps_sim.operator.film_stages` has it.
+        """
+        way = 1 / refracted_cosine(self._cosine, refractive_index) - 1
+        return way, face_loss(self._cosine, refractive_index)
 
     def matrix(self, x: Floats, pixels: NDArray[np.intp]) -> Floats:
         """(P, nodes + tail) such that ``matrix @ coefficients`` is the scattered light of scene x at the pixels.
@@ -107,11 +129,14 @@ class OperatorBasis:
         x : (H, W) linear light
         pixels : (P,) flat indices of (H, W)
         """
-        slopes = self._slopes if self._projection == "sphere" else []
-        return self._columns(x, pixels, self._responses, slopes)
+        return self._columns(x, pixels, self._responses, self._bends)
 
     def _columns(
-        self, x: Floats, pixels: NDArray[np.intp], responses: Sequence[NDArray], slopes: Sequence[NDArray]
+        self,
+        x: Floats,
+        pixels: NDArray[np.intp],
+        responses: Sequence[NDArray],
+        bends: Sequence[tuple[NDArray, NDArray]],
     ) -> Floats:
         """The scene behind every response, and behind the sphere's corrections of the first ones."""
         at = self._to_frame.reshape(2, -1)[:, pixels]
@@ -122,30 +147,36 @@ class OperatorBasis:
         columns = np.empty((pixels.size, len(responses)))
         for k, response in enumerate(responses):
             image = fft.irfft2(spectrum * response, self._padded)
-            if k < len(slopes):
-                for weight, part in zip(self._bend.output, bent):
-                    image[:rows, :width] += weight * fft.irfft2(part * slopes[k], self._padded)[:rows, :width]
+            if k < len(bends):
+                transfer, slope = bends[k]
+                for weight, (by_transfer, by_slope) in zip(self._bend.output, bent):
+                    part = fft.irfft2(by_transfer * transfer + by_slope * slope, self._bend.padded)
+                    image[:rows, :width] += weight * part[:rows, :width]
             columns[:, k] = map_coordinates(image, at, order=_SPLINE_ORDER, mode="grid-wrap", prefilter=False)
         return columns * self._w_out.reshape(-1)[pixels, None]
 
-    def _bent_spectra(self, field: Floats) -> list[NDArray[np.complex64]]:
+    def _bent_spectra(self, field: Floats) -> list[tuple[NDArray[np.complex64], NDArray[np.complex64]]]:
         """What the sphere adds for one scene (:mod:`lps_sim.sphere`); empty for the other projections."""
-        if self._projection != "sphere":
+        if self.projection != "sphere":
             return []
+        response = self._spline_response_on(self._bend.padded)
         spectra = self._bend.spectra(field, self._bend.u, self._bend.v)
-        return [(part / self._spline_response).astype(np.complex64) for part in spectra]
+        return [tuple((part / response).astype(np.complex64) for part in pair) for pair in spectra]  # type: ignore[misc]
 
     @functools.cached_property
     def _bend(self) -> SphereBend:
-        return SphereBend(self._w_in.shape, self._pitch, self._padded)
+        shape = self._w_in.shape[0], self._w_in.shape[1]
+        return SphereBend(shape, self._pitch, padded_for_sphere(shape, self._pitch))
 
     @functools.cached_property
-    def _slopes(self) -> list[NDArray[np.float32]]:
-        """d/d(q^2) of every node's transfer function on the padded grid."""
+    def _bends(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Every node's transfer function and its d/d(q^2) on the sphere's padded grid."""
+        if self.projection != "sphere":
+            return []
         q = self._bend.q
-        safe = np.where(q > 0, 2 * q * (q + _FIRST_CPR), np.inf)
-        splines = (CubicSpline(self._log_nodes, unit)(self._log_q, 1) for unit in np.eye(_NODES))
-        return [(slope / safe).astype(np.float32) for slope in splines]
+        log_q, safe = np.log(q + _FIRST_CPR), np.where(q > 0, 2 * q * (q + _FIRST_CPR), np.inf)
+        splines = (CubicSpline(self._log_nodes, unit) for unit in np.eye(_NODES))
+        return [(s(log_q).astype(np.float32), (s(log_q, 1) / safe).astype(np.float32)) for s in splines]
 
     @functools.cached_property
     def _responses(self) -> list[NDArray[np.float32]]:
@@ -155,8 +186,12 @@ class OperatorBasis:
 
     @functools.cached_property
     def _spline_response(self) -> Floats:
+        return self._spline_response_on(self._padded)
+
+    @staticmethod
+    def _spline_response_on(padded: tuple[int, int]) -> Floats:
         """Spectrum of the quintic B-spline at the grid points: dividing by it is the interpolation's prefilter."""
-        turns = fft.fftfreq(self._padded[0])[:, None], fft.rfftfreq(self._padded[1])[None, :]
+        turns = fft.fftfreq(padded[0])[:, None], fft.rfftfreq(padded[1])[None, :]
         y, x = [(66 + 52 * np.cos(2 * np.pi * t) + 2 * np.cos(4 * np.pi * t)) / 120 for t in turns]
         return y * x
 

@@ -1,7 +1,8 @@
-"""What the search for a film sees: each filmed scene as linear columns at every pixel, and their triangle.
+"""What the search for a film sees: each filmed scene as linear columns at every pixel, and their sums of squares.
 
 Behind any film a scene is ``columns @ coefficients`` (:mod:`.basis`), so a weighted sum of squares over all pixels is
-one over the rows of a small triangular matrix (QR). The search runs on the triangles and still uses every pixel.
+one over the rows of a small square root of the columns' Gram matrix. The search runs on these rows and still uses every
+pixel.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ _FIT_WIDTH = 400  # wider shots are area-averaged: a film blurs more than the pi
 # Channels of a scene that differ by less than this, smoothed and apart from their gains, show one grey picture.
 _NEUTRAL = 0.02
 _TILES = (6, 8)  # rows, columns of the picture within which residuals may depend on each other
-_UNSCATTERED = 3  # columns: x and its first two orders in the oblique way through the sheets
 
 
 def decimation(width: int, height: int) -> int:
@@ -34,10 +34,10 @@ def decimation(width: int, height: int) -> int:
 
 
 @dataclass(frozen=True)
-class Triangle:
+class SquareRoot:
     """One filmed scene for the search: ``|rows @ (g c, g, -1)|^2`` is its weighted sum of squares.
 
-    rows : (K, J + 2) upper triangular: operator columns, geometry correction, filmed light
+    rows : (K, J + 2) square root of the Gram matrix of operator columns, geometry correction and filmed light
     pixels : that it stands for
     """
 
@@ -71,26 +71,32 @@ class FilmedPixels:
         light = self.gain * (self.columns @ coefficients.astype(np.float32)).astype(float)
         return light + self.correction if self.correction.size else light
 
-    def triangle(self) -> Triangle:
-        """The sum of squares over all pixels as a small triangle."""
-        known = self.root_weight > 0
+    def square_root(self) -> SquareRoot:
+        """The sum of squares over all pixels as a few rows."""
+        known = np.flatnonzero(self.root_weight)
         weight = self.root_weight[known, None]
-        correction = self.correction[known, None] if self.correction.size else np.zeros((int(known.sum()), 1))
-        stack = np.hstack([self.gain * self.columns[known], correction, self.y[known, None]]) * weight
-        rows = np.linalg.qr(stack, mode="r")
-        return Triangle(self.source.scene, self.source.target, self.source.layers, rows, int(known.sum()))
+        correction = self.correction[known, None] if self.correction.size else np.zeros((known.size, 1))
+        stack = np.hstack([self.gain * self.columns[known].astype(float), correction, self.y[known, None]])
+        stack *= weight
+        # Rounding leaves 1e-16 of the light's own sum of squares, far below one unit of chi^2.
+        values, vectors = np.linalg.eigh(stack.T @ stack)
+        rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        return SquareRoot(self.source.scene, self.source.target, self.source.layers, rows, known.size)
 
 
 def film_coefficients(basis: OperatorBasis, film: FilmModel, layers: int) -> Floats:
-    """What a film puts behind the columns of a scene: its scattered light, then its unscattered one (first channel)."""
+    """What a film puts behind the columns of a scene: its scattered light, then its unscattered one (first channel).
+
+    Oblique unscattered light is b exp(ln(b) way - 2 N loss) to second order in the way and first in the faces' loss.
+    """
     ballistic = float(film.ballistic_fraction(layers)[0])
-    log = np.log(ballistic) if ballistic > 1e-300 and film.geometry.oblique_ballistic else 0.0
-    return np.concatenate(
-        [basis.coefficients(film, layers, 0), ballistic * np.array([1.0, log, log * log / 2])[:_UNSCATTERED]]
-    )
+    slanted = film.geometry.oblique_ballistic and ballistic > 1e-300
+    log, faces = (np.log(ballistic), -2.0 * layers) if slanted else (0.0, 0.0)
+    unscattered = ballistic * np.array([1.0, log, log * log / 2, faces])
+    return np.concatenate([basis.coefficients(film, layers, 0), unscattered])
 
 
-def filmed_pixels(seen: Observations, basis: OperatorBasis, path: Floats, factor: int) -> list[FilmedPixels]:
+def filmed_pixels(seen: Observations, basis: OperatorBasis, refractive_index: float, factor: int) -> list[FilmedPixels]:
     """Every filmed scene in every channel; channels of a neutral scene share their columns.
 
     A screen that shows grey is one picture in three channels but for their gains; their mean also has less noise.
@@ -99,7 +105,7 @@ def filmed_pixels(seen: Observations, basis: OperatorBasis, path: Floats, factor
     ----------
     seen : the observations at full size
     basis : of the decimated camera
-    path : (H, W) way of the unscattered light through a sheet, 1 on the axis
+    refractive_index : of the sheets
     factor : of the decimation
     """
     pictures: dict[tuple[str, int | None], tuple[Floats, list[float]]] = {}
@@ -112,16 +118,17 @@ def filmed_pixels(seen: Observations, basis: OperatorBasis, path: Floats, factor
             pictures[scene, None] = common, gains.tolist()
         else:
             pictures.update({(scene, c): (x[..., c], [1.0]) for c in range(x.shape[-1])})
-    excess = (path - 1).ravel()
+    way, loss = (part.ravel() for part in basis.unscattered(refractive_index))
 
     def columns(light: Floats) -> NDArray[np.float32]:
         everywhere = basis.matrix(light, np.arange(light.size))
         flat = light.ravel()
-        return np.column_stack([everywhere, flat, flat * excess, flat * excess**2]).astype(np.float32)
+        return np.column_stack([everywhere, flat, flat * way, flat * way**2, flat * loss]).astype(np.float32)
 
     with ThreadPoolExecutor() as pool:
         made = dict(zip(pictures, pool.map(columns, [light for light, _ in pictures.values()])))
-    tiles = _tiles(*path.shape)
+    first = next(iter(pictures.values()))[0]
+    tiles = _tiles(first.shape[0], first.shape[1])
     result = []
     for entry in seen.scenes:
         for channel in range(entry.y.shape[-1]):
@@ -143,7 +150,6 @@ def _tiles(height: int, width: int) -> NDArray[np.intp]:
     return (row[:, None] * _TILES[1] + column).ravel()
 
 
-def triangles(pixels: Sequence[FilmedPixels]) -> list[Triangle]:
-    """The triangles of several filmed scenes."""
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(FilmedPixels.triangle, pixels))
+def square_roots(pixels: Sequence[FilmedPixels]) -> list[SquareRoot]:
+    """The rows of several filmed scenes."""
+    return [part.square_root() for part in pixels]

@@ -1,4 +1,4 @@
-"""The search: least squares of one family's parameters and one gain a layer count on the scenes' triangles."""
+"""The search: least squares of one family's parameters and one gain a layer count on the scenes' rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from scipy.optimize import least_squares
 
 from ..film import FilmGeometry, FilmModel
 from .basis import OperatorBasis
-from .columns import Triangle, film_coefficients
+from .columns import SquareRoot, film_coefficients
 from .families import Family
+from .transmittance import lossless_gain
 
 Floats = NDArray[np.float64]
 
 _STEP = 1e-5  # of the logarithms, for the Jacobian
 _MAX_STEPS = 60
+_GAIN_SLACK = 1.01  # of the faces' limit: exposures are known to about 1 %
 
 
 @dataclass(frozen=True)
 class Solution:
-    """One family's best fit to some triangles.
+    """One family's best fit to some scenes.
 
     logs : (P,) fitted logarithms of the parameters; log_gains : layers -> ln g_N
     chi2 : weighted sum of squares; points : pixels behind it
@@ -58,16 +60,18 @@ class Solution:
 
 
 class Search:
-    """Residuals and derivatives of one family in one geometry on some triangles.
+    """Residuals and derivatives of one family in one geometry on some scenes.
 
     Parameters
     ----------
     family, geometry : of the film
-    basis : of the triangles' columns
-    parts : one triangle a filmed scene
+    basis : of the scenes' columns
+    parts : one a filmed scene
     """
 
-    def __init__(self, family: Family, geometry: FilmGeometry, basis: OperatorBasis, parts: Sequence[Triangle]) -> None:
+    def __init__(
+        self, family: Family, geometry: FilmGeometry, basis: OperatorBasis, parts: Sequence[SquareRoot]
+    ) -> None:
         self.family, self.geometry, self.basis, self.parts = family, geometry, basis, parts
         self.counts = sorted({part.layers for part in parts})
         self.size = len(family.names)
@@ -84,7 +88,7 @@ class Search:
         return {n: np.stack([(m[n] - here[n]) / _STEP for m in moved], axis=1) for n in self.counts}
 
     def residual(self, vector: Floats) -> Floats:
-        """Rows of all triangles."""
+        """Rows of all scenes."""
         known, gains = self.coefficients(vector[: self.size]), dict(zip(self.counts, np.exp(vector[self.size :])))
         return np.concatenate(
             [p.rows[:, :-1] @ (gains[p.layers] * known[p.layers]) - p.rows[:, -1] for p in self.parts]
@@ -113,20 +117,22 @@ class Search:
             gains.append(max(float(model @ filmed) / max(float(model @ model), 1e-300), 1e-5))
         return np.log(gains)
 
-    def solve(self, start: Floats) -> Solution:
+    def solve(self, start: Floats, most_steps: int = _MAX_STEPS) -> Solution:
         """Least squares from a starting point (P,) within the family's bounds."""
         low, high = self.family.bounds
         free = np.full(len(self.counts), np.inf)
+        index = self.geometry.refractive_index
+        most = np.log([_GAIN_SLACK * lossless_gain(index, n) for n in self.counts])
         begin = np.clip(start, low + 1e-6, high - 1e-6)
         found = least_squares(
             self.residual,
-            np.concatenate([begin, self.start_gains(begin)]),
+            np.concatenate([begin, np.minimum(self.start_gains(begin), most - 1e-6)]),
             jac=self.jacobian,
-            bounds=(np.concatenate([low, -free]), np.concatenate([high, free])),
+            bounds=(np.concatenate([low, -free]), np.concatenate([high, most])),
             x_scale="jac",
             ftol=1e-8,
             xtol=1e-8,
-            max_nfev=_MAX_STEPS,
+            max_nfev=most_steps,
         )
         return Solution(
             family=self.family,
