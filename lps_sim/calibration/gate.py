@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 from ..camera import Camera
-from .checks import Check, Status
+from .checks import Check, Status, judge
 from .gate_labels import label_checks
 from .gate_registration import Registration, Shift, combine
-from .gate_response import judge, response_checks
+from .gate_response import response_checks
 from .gate_shots import GateShots
 from .observations import MAX_SATURATED_INPUT, Reader
 from .shot_validation import NO_SCENE
@@ -67,13 +67,15 @@ def inspect_shots(
     Raises
     ------
     ValueError
-        a layer count that the set does not have; a picture that cannot be read
+        a layer count that the set does not have; no shot of these roles; a picture that cannot be read
     """
     counts = shot_set.layer_counts()
     if layers is not None and not set(layers) <= set(counts):
         raise ValueError(f"layers must be among those filmed ({counts}), got {sorted(set(layers) - set(counts))}")
     wanted = {0, *(counts if layers is None else layers)}
     shots = [shot for shot in shot_set.shots if shot.role in roles and shot.layers in wanted]
+    if not shots:
+        raise ValueError(f"roles must be among those of the shots, got {tuple(roles)}")
     reader = reader or Reader(shot_set)
     gate = GateShots(shot_set, reader.channels, shots)
     return [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..camera import Camera
 from ..transfer import EOTF_NAMES, Transfer, eotf_table
-from .checks import Check, Status
+from .checks import Check, judge
 from .gate_shots import GateShots, floor_of
 from .merge import variance
 from .shots import Shot
@@ -178,10 +178,3 @@ def _flicker(pairs: list[Pair]) -> list[Check]:
         "" if status == "ok" else "expose for a multiple of the display's and the lamps' period; no automatic exposure"
     )
     return [Check("flicker", status, text, 100 * max(off), 100 * limit, "%", cure)]
-
-
-def judge(value: float, warn: float, fail: float) -> tuple[Status, float]:
-    """(status, the limit that decided)."""
-    if value > fail:
-        return "fail", fail
-    return ("warn" if value > warn else "ok"), warn

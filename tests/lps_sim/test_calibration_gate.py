@@ -78,7 +78,7 @@ def names(checks):
     ],
 )
 def test_a_sound_set_passes(film, seed, camera, tmp_path):
-    shots = simulate_shots(FilmModel.load(film), scenes(seed), camera, tmp_path, (1, 2, 4, 10), seed)
+    shots = simulate_shots(FilmModel.load(film), scenes(seed), camera, tmp_path, (1, 4, 10), seed)
     checks = inspect_shots(ShotSet.load(shots))
     assert not failed(checks)
     assert all(check.status != "ok" or not check.cure for check in checks)
@@ -94,6 +94,8 @@ def test_layers_and_roles_choose_the_shots(sound):
     assert "10 layers" not in " ".join(check.text for check in checks)
     with pytest.raises(ValueError, match=r"layers must be among those filmed \(\[1, 2, 4\]\), got \[3\]"):
         inspect_shots(sound, layers=(3,))
+    with pytest.raises(ValueError, match="roles must be among"):
+        inspect_shots(sound, roles=("held",))
 
 
 def bent(amplitude, form):
@@ -179,6 +181,18 @@ def test_a_wrong_exposure_fails_by_its_name(sound, tmp_path, file):
     checks = damaged(sound, tmp_path, same, mislabel)
     assert "exposure ratio" in names(checks)
     assert file in next(check.text for check in checks if check.name == "exposure ratio")
+
+
+@pytest.mark.parametrize(("file", "which"), [("N02_flat_x1.png", "filmed"), ("N00_flat_x1.png", "bare")])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_wrong_exposure_of_a_scene_without_a_bracket_fails(sound, tmp_path, file, which, factor):
+    def mislabel(shot):
+        return shot.model_copy(update={"exposure": shot.exposure * factor}) if shot.file == file else shot
+
+    failures = failed(damaged(sound, tmp_path, same, mislabel))
+    assert [check.name for check in failures] == ["scene level"]
+    assert "_flat_x1.png" in failures[0].text
+    assert f"the {which} shot" in failures[0].text
 
 
 def test_automatic_exposure_fails(sound, tmp_path):
