@@ -118,7 +118,7 @@ def test_an_s_curve_in_the_tone_response_fails(sound, tmp_path, form):
 
 
 def test_a_wrong_transfer_function_fails_and_the_right_one_is_named(sound):
-    wrong = ShotSet(sound.folder, replace(sound.camera, eotf="gamma:1.8"), sound.geometry, sound.shots, sound.unusable)
+    wrong = replace(sound, camera=replace(sound.camera, eotf="gamma:1.8"))
     check = next(one for one in inspect_shots(wrong) if one.name == "tone response")
     assert check.status == "fail"
     assert "set eotf: srgb" in check.cure
@@ -219,7 +219,7 @@ def test_a_small_screen_fails_and_noise_beyond_the_model_is_warned_about(tmp_pat
     small = [Scene("flat", "flat", lit.astype(float), bracket=(1.0,))]
     path = simulate_shots(FilmModel.load("rough"), small, replace(CAMERA, full_well_e=2000), tmp_path, (1,))
     shots = ShotSet.load(path)
-    checks = inspect_shots(ShotSet(shots.folder, CAMERA, shots.geometry, shots.shots, shots.unusable))
+    checks = inspect_shots(ShotSet(shots.folder, CAMERA, shots.geometry, shots.shots, unusable=shots.unusable))
     assert "screen coverage" in names(checks)
     noise = next(check for check in checks if check.name == "noise level")
     assert noise.status == "warn"
