@@ -9,6 +9,7 @@ import click
 
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
 from .film_calibration import camera_option, fit, predict, simulate_shots_command
+from .film_checks import check, response
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -223,5 +224,5 @@ def apply(
         click.echo(f"{done.output}: {what}, {done.width}x{done.height}, {layers} layers of {done.film}")
 
 
-for command in (fit, predict, simulate_shots_command):
+for command in (fit, predict, simulate_shots_command, check, response):
     film.add_command(command)

@@ -23,7 +23,9 @@ import numpy as np
 from .errors import UnknownNameError
 from .geometry import cos_theta, pixel_offsets
 from .seeding import named_rng
-from .transfer import check_eotf_name, eotf_table, inverse_eotf
+from .transfer import MeasuredCurve, Transfer, check_eotf_name, eotf_table, inverse_eotf
+
+MEASURED = "measured"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Camera:
     ----------
     width, height : pixels of a frame
     f_px : focal length in pixels; angle = atan(distance from the centre / f_px)
-    eotf : transfer function of the codes, one of ``lps_sim.transfer.EOTF_NAMES``
+    eotf : transfer function of the codes: one of ``lps_sim.transfer.EOTF_NAMES``, ``gamma:G`` with G of 1..4, or
+        ``measured``, which takes ``response``
     bits : bits a code, 1..16
     full_well_e : electrons a pixel at full scale
     read_noise_e : standard deviation of the noise without light, electrons
@@ -43,6 +46,7 @@ class Camera:
     cos_power : natural vignetting cos(theta)^cos_power; 0 = none (corrected lens), 4 = the cos^4 law
     vignetting : further vignetting, coefficients a1, a2, ... of ``1 + a1 t^2 + a2 t^4 + ...``, t = tan(theta)
     prnu_seed : which individual camera: the same seed has the same fixed pattern in every frame of every clip
+    response : linear light of equally spaced codes, rising from 0 to 1; only with ``eotf`` ``measured``
 
     Raises ValueError naming the field, its value and the rule.
     """
@@ -59,6 +63,7 @@ class Camera:
     cos_power: float = 0.0
     vignetting: tuple[float, ...] = ()
     prnu_seed: int = 0
+    response: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("width", "height", "bits", "prnu_seed"):
@@ -73,7 +78,7 @@ class Camera:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name):g}")
         if not 1 <= self.bits <= 16:
             raise ValueError(f"bits must be 1..16, got {self.bits}")
-        check_eotf_name(self.eotf)
+        self._check_transfer()
         if isinstance(self.vignetting, (str, bytes)) or not isinstance(self.vignetting, (tuple, list)):
             raise ValueError(f"vignetting must be a list of coefficients, got {self.vignetting!r}")
         object.__setattr__(self, "vignetting", tuple(_number("vignetting", value) for value in self.vignetting))
@@ -82,6 +87,19 @@ class Camera:
                 f"vignetting must leave light at the corners, got {self.vignetting} which falls to "
                 f"{self.vignetting_map().min():.3g}"
             )
+
+    def _check_transfer(self) -> None:
+        if isinstance(self.response, (str, bytes)) or not isinstance(self.response, (tuple, list)):
+            raise ValueError(f"response must be a list of linear light, got {self.response!r:.60}")
+        object.__setattr__(self, "response", tuple(_number("response", value) for value in self.response))
+        if self.eotf == MEASURED:
+            if not self.response:
+                raise ValueError("eotf measured needs response, the linear light of equally spaced codes")
+            MeasuredCurve(self.response)
+        elif self.response:
+            raise ValueError(f"response goes with eotf measured only, got eotf {self.eotf!r}")
+        else:
+            check_eotf_name(self.eotf)
 
     # Other ways to make one.
 
@@ -136,7 +154,10 @@ class Camera:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain numbers, strings and lists; :meth:`from_dict` reads it back to an equal camera."""
-        return {**dataclasses.asdict(self), "vignetting": list(self.vignetting)}
+        fields = {**dataclasses.asdict(self), "vignetting": list(self.vignetting), "response": list(self.response)}
+        if not self.response:
+            del fields["response"]
+        return fields
 
     def resized(self, width: int, height: int) -> Camera:
         """The same lens and pixel electronics with another number of pixels.
@@ -179,6 +200,11 @@ class Camera:
     # Sensor.
 
     @property
+    def transfer(self) -> Transfer:
+        """What ``lps_sim.transfer`` takes as this camera's transfer function: a name, or the measured curve."""
+        return MeasuredCurve(self.response) if self.eotf == MEASURED else self.eotf
+
+    @property
     def max_code(self) -> int:
         """Largest code, 2^bits - 1."""
         return 2**self.bits - 1
@@ -217,7 +243,7 @@ class Camera:
 
     def encode(self, signal: np.ndarray) -> np.ndarray:
         """Codes of a linear signal (1 = full scale, any shape): coded, rounded, then clipped; uint8 or uint16."""
-        codes = np.rint(inverse_eotf(np.asarray(signal, dtype=np.float64), self.eotf) * self.max_code)
+        codes = np.rint(inverse_eotf(np.asarray(signal, dtype=np.float64), self.transfer) * self.max_code)
         return np.clip(codes, 0, self.max_code).astype(np.uint8 if self.bits <= 8 else np.uint16)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -227,7 +253,7 @@ class Camera:
             raise ValueError(f"codes must be integers 0..{self.max_code}, got {codes.dtype}")
         if codes.size and (int(codes.min()) < 0 or int(codes.max()) > self.max_code):
             raise ValueError(f"codes must be 0..{self.max_code}, got {codes.min()}..{codes.max()}")
-        return eotf_table(self.eotf, self.bits)[codes]
+        return eotf_table(self.transfer, self.bits)[codes]
 
     def _frame(self, argument: str, values: np.ndarray) -> np.ndarray:
         array = np.asarray(values)

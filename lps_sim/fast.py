@@ -18,7 +18,7 @@ from .film import FilmModel, check_layers
 from .operator import FilmKey, check_border
 from .plan import FilmPlan, Window, film_plan, output_cosine
 from .seeding import named_rng, named_seed
-from .transfer import check_eotf_name, eotf_table, inverse_eotf
+from .transfer import Transfer, check_eotf_name, eotf_table, inverse_eotf
 
 FITS = ("squash", "crop", "letterbox")
 CODE_TABLE_SIZE = 1 << 16  # steps of 0.05 code at black, where sRGB is steepest
@@ -132,7 +132,7 @@ class Degrader:
             *_noise_pools(),
             _row_offsets(rng_key, height),
             _row_offsets(setting.pattern_key, height),
-            _code_table(self.camera.eotf),
+            _code_table(self.camera.transfer),
             codes,
         )
         top, left = (out.shape[0] - height) // 2, (out.shape[1] - width) // 2
@@ -208,6 +208,6 @@ def _row_offsets(key: int, rows: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _code_table(eotf_name: str) -> np.ndarray:
+def _code_table(transfer: Transfer) -> np.ndarray:
     signal = np.linspace(0, 1, CODE_TABLE_SIZE)
-    return np.rint(inverse_eotf(signal, eotf_name) * 255).astype(np.uint8)
+    return np.rint(inverse_eotf(signal, transfer) * 255).astype(np.uint8)

@@ -225,7 +225,7 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> tuple[int, in
     sharp = film.bulk_direct(layers)
     dark = camera.exposure * (film.veil(layers) + transmittance * (1 - sharp) / 2)
     step = 1e-4
-    slope = (inverse_eotf(dark + step, camera.eotf) - inverse_eotf(dark, camera.eotf)) / step
+    slope = (inverse_eotf(dark + step, camera.transfer) - inverse_eotf(dark, camera.transfer)) / step
     gain = camera.max_code * camera.exposure * slope * transmittance
     nu = np.linspace(0, 0.5, 257)[1:, None]
 

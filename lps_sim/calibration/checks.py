@@ -39,3 +39,10 @@ class Check:
 def failed(checks: Iterable[Check]) -> list[Check]:
     """Those that failed, in their order."""
     return [check for check in checks if check.status == "fail"]
+
+
+def judge(value: float, warn: float, fail: float) -> tuple[Status, float]:
+    """(status, the limit that decided) of a figure that should be small: it warns and fails above these."""
+    if value > fail:
+        return "fail", fail
+    return ("warn" if value > warn else "ok"), warn

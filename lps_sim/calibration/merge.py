@@ -46,7 +46,7 @@ def variance(camera: Camera, irradiance: Floats, exposure: float) -> Floats:
     exposure : of the shot
     """
     signal = np.clip(irradiance * exposure, 0.0, 1.0)
-    table = eotf_table(camera.eotf, camera.bits).astype(float)
+    table = eotf_table(camera.transfer, camera.bits).astype(float)
     step = np.interp(signal, table, np.gradient(table))
     total = camera.temporal_variance(signal) + (camera.prnu * signal) ** 2 + step**2 / 12.0
     return total / exposure**2

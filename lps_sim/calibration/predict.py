@@ -121,7 +121,7 @@ def _compare(signal: Floats, shot: Shot, reader: Reader) -> ShotPrediction:
     measured = reader.set.codes(shot)[..., : reader.channels]
 
     def psnr(predicted: Floats) -> float:
-        codes = inverse_eotf(np.clip(predicted, 0.0, 1.0), camera.eotf) * camera.max_code
+        codes = inverse_eotf(np.clip(predicted, 0.0, 1.0), camera.transfer) * camera.max_code
         error = float(((codes - measured) ** 2).mean())
         return float(10 * np.log10(camera.max_code**2 / error)) if error > 0 else float("inf")
 

@@ -2,11 +2,15 @@
 
 Pixel value = encode(exposure x irradiance), with a relative, linear exposure. The input of a filmed shot is the bare
 (layers 0) shot of the same scene, so that screen, lens and registration cancel.
+
+Where no shot gives its exposure, it is taken from the pictures' EXIF data: exposure time x ISO / f-number^2, relative
+to the shortest bare shot.
 """
 
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +25,10 @@ from ..camera import Camera
 from ..config import StrictModel, validation_message
 from ..files import sha256_file, write_atomic
 from ..media import read_image
+from ..media.exif import read_exif_exposure
+from .shot_validation import SATURATED_SHARE, check_list, check_pixels, complain, is_grey
+
+__all__ = ["SATURATED_SHARE", "TARGETS", "Shot", "ShotGeometry", "ShotSet", "is_grey", "write_shots"]
 
 Target = Literal[
     "dark", "screen_off", "flat", "edge", "hole", "disc", "noise", "fringe", "wedge", "siemens", "photo", "text"
@@ -28,8 +36,8 @@ Target = Literal[
 TARGETS: tuple[str, ...] = get_args(Target)
 Role = Literal["fit", "held"]
 
-# Codes this close to full scale are taken as saturated: noise and sharpening clip before the nominal maximum.
-SATURATED_SHARE = 250 / 255
+# Pictures kept decoded between reads: a set of 640x360 as a whole, some ten 1080p pictures.
+_CACHE_BYTES = 128 << 20
 
 
 class Shot(StrictModel):
@@ -69,6 +77,9 @@ class ShotSet:
     """A calibration set on disk: camera, geometry, and shots whose files lie in ``folder``.
 
     ``origin`` is what the file says under ``provenance:``, such as ``kind: simulated``; empty where it says nothing.
+
+    ``unusable`` names the shots that say nothing, with the reason: a bracket's longest exposure may be saturated at
+    every pixel as long as another shot of the same scene and layers is not.
     """
 
     folder: Path
@@ -76,15 +87,21 @@ class ShotSet:
     geometry: ShotGeometry
     shots: tuple[Shot, ...]
     origin: Mapping[str, Any] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShotSet:
         """Read and check ``shots.yaml``.
 
+        Every picture is opened. A shot's ``exposure`` may be left out of the whole file if the pictures' EXIF data tell
+        it.
+
         Raises
         ------
         ValueError
-            not YAML, an unknown or missing key, a value out of range, a file that is named twice or missing
+            not YAML, an unknown or missing key, a value out of range; a file that is named twice or missing, of another
+            size or code range than the camera's, black, saturated at every pixel with no other shot of its scene and
+            layers; grey and colour mixed; a scene without a bare shot; an exposure that neither the file nor EXIF tells
         FileNotFoundError
             no such ``shots.yaml``
         """
@@ -98,6 +115,7 @@ class ShotSet:
         if not isinstance(data, dict):
             raise ValueError(f"{path}: must hold camera:, geometry: and shots:, got {str(data)[:60]!r}")
         try:
+            data = _with_exif_exposures(data, path.parent)
             content = ShotsFile(**data)
             camera = Camera.from_dict(content.camera)
         except ValidationError as error:
@@ -106,14 +124,12 @@ class ShotSet:
             raise ValueError(f"{path}: {error}") from error
         if content.geometry.film_distance_m >= content.geometry.target_distance_m:
             raise ValueError(f"{path}: geometry: film_distance_m must be below target_distance_m")
-        names = [shot.file for shot in content.shots]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{path}: shots: named twice: {', '.join(twice)}")
-        missing = [name for name in names if not (path.parent / name).is_file()]
-        if missing:
-            raise ValueError(f"{path}: {len(missing)} of {len(names)} files missing: {', '.join(missing[:5])}")
-        return cls(path.parent, camera, content.geometry, content.shots, content.provenance)
+        complain(path, check_list(content.shots, path.parent, camera))
+        found = cls(path.parent, camera, content.geometry, content.shots, content.provenance)
+        complaints, unusable = check_pixels(found.shots, camera, found.codes)
+        complain(path, complaints)
+        found.unusable.update(unusable)
+        return found
 
     @property
     def simulated(self) -> bool:
@@ -143,20 +159,26 @@ class ShotSet:
         return sorted({shot.layers for shot in (self.shots if shots is None else shots)} - {0})
 
     def codes(self, shot: Shot) -> NDArray[Any]:
-        """The picture's code values, (H, W, 3) uint8 or uint16.
+        """The picture's code values, (H, W, 3) uint8 or uint16, not to be written to.
 
         Raises ValueError naming the file when its size or code range is not the camera's.
         """
         path = self.folder / shot.file
-        image = read_image(path)
+        image = _read(path)
         camera = self.camera
         if image.shape[:2] != (camera.height, camera.width):
             raise ValueError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, but the camera has {camera.width}x{camera.height}"
+                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, but the camera has {camera.width}x{camera.height}; "
+                "every shot must be an uncropped picture of the one camera"
+            )
+        if image.dtype == np.uint8 and camera.bits > 8:
+            raise ValueError(
+                f"{path}: an 8-bit file, but the camera has {camera.bits} bits; set bits: 8, or store 16 bits"
             )
         if int(image.max()) > camera.max_code:
             raise ValueError(
-                f"{path}: code {int(image.max())}, but a camera of {camera.bits} bits ends at {camera.max_code}"
+                f"{path}: code {int(image.max())}, but a camera of {camera.bits} bits ends at {camera.max_code}; "
+                "set the camera's bits to those of the files"
             )
         return image
 
@@ -173,9 +195,64 @@ def _sha256(path: Path) -> str:
     return sha256_file(path)
 
 
-def is_grey(codes: NDArray[Any]) -> bool:
-    """Whether the three channels are one: a monochrome camera or a grey file."""
-    return bool(np.array_equal(codes[..., 0], codes[..., 1]) and np.array_equal(codes[..., 1], codes[..., 2]))
+_pictures: OrderedDict[tuple[str, int, int], NDArray[Any]] = OrderedDict()
+
+
+def _read(path: Path) -> NDArray[Any]:
+    """``read_image``, with the last pictures kept; a grey one is stored once and shown as three channels."""
+    about = path.stat()
+    key = (str(path.absolute()), about.st_mtime_ns, about.st_size)
+    picture = _pictures.pop(key, None)
+    if picture is None:
+        picture = read_image(path)
+        if is_grey(picture):
+            picture = np.broadcast_to(picture[..., :1].copy(), picture.shape)
+        picture.flags.writeable = False
+    _pictures[key] = picture
+    while sum(_stored_bytes(kept) for kept in _pictures.values()) > _CACHE_BYTES and len(_pictures) > 1:
+        _pictures.popitem(last=False)
+    return picture
+
+
+def _stored_bytes(picture: NDArray[Any]) -> int:
+    return picture.nbytes if picture.base is None else picture.base.nbytes
+
+
+def _with_exif_exposures(data: dict[Any, Any], folder: Path) -> dict[Any, Any]:
+    """The file's content with exposures from EXIF where no shot gives one, relative to the shortest bare shot."""
+    shots = data.get("shots")
+    if not isinstance(shots, list) or not all(isinstance(shot, dict) for shot in shots):
+        return data  # the model complains
+    without = [shot for shot in shots if "exposure" not in shot]
+    files = [
+        shot["file"] for shot in without if isinstance(shot.get("file"), str) and (folder / shot["file"]).is_file()
+    ]
+    if not without:
+        return data
+    if len(files) < len(without) or any(not Shot.model_fields.keys() >= shot.keys() for shot in shots):
+        # What is wrong here (a missing file, a misspelt key) is complained about by its own name, not as an exposure.
+        return {**data, "shots": [{"exposure": 1.0, **shot} for shot in shots]}
+    found = {file: read_exif_exposure(folder / file) for file in files}
+    unknown = [file for file, exposure in found.items() if exposure is None]
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]}: no exposure: neither in the file's list nor as ExposureTime in the picture's EXIF data; "
+            "write exposure: X, relative and linear"
+        )
+    if len(without) < len(shots):
+        raise ValueError(
+            f"{files[0]}: no exposure, while other shots have one; EXIF's scale is not theirs: write it for every shot "
+            "or for none"
+        )
+    exif = [exposure for exposure in found.values() if exposure is not None]
+    for name in ("iso", "f_number"):
+        lacking = [file for file, exposure in found.items() if getattr(exposure, name) is None]
+        if lacking and len(lacking) < len(exif):
+            raise ValueError(f"{lacking[0]}: its EXIF data lack {name}, while others have it; write exposure: X")
+    values = [exposure.relative for exposure in exif]
+    bare = [v for v, shot in zip(values, shots) if shot.get("layers") == 0 and shot.get("target") != "dark"]
+    unit = min(bare or values)
+    return {**data, "shots": [{**shot, "exposure": value / unit} for shot, value in zip(shots, values)]}
 
 
 def write_shots(

@@ -1,4 +1,4 @@
-"""Still images in and out: PNG and TIFF with 8 or 16 bits, JPEG with 8."""
+"""Still images in and out: PNG and TIFF with 8 or 16 bits, JPEG with 8; camera RAW in."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UnknownNameError
 from ..files import write_atomic
 from .colour import MediaError
+from .raw import RAW_SUFFIXES, read_raw
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 _JPEG_QUALITY = 95
@@ -20,20 +21,23 @@ _JPEG_QUALITY = 95
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """An image as (H, W, 3) RGB code values, uint8 or uint16 as stored; grey becomes three equal channels.
 
-    Transparency is dropped; the EXIF orientation is applied.
+    Transparency is dropped; the EXIF orientation is applied. Camera RAW comes as linear light, see
+    :func:`lps_sim.media.raw.read_raw`.
 
     Raises
     ------
     FileNotFoundError
         No such file.
     MediaError
-        Not an image, truncated, or of another sample type.
+        Not an image, truncated, or of another sample type; camera RAW without the package rawpy.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     if not path.is_file():
         raise MediaError(f"{path}: not a file")
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return read_raw(path)
     data = np.fromfile(path, dtype=np.uint8)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
     image = cv2.imdecode(data, flags) if data.size else None

@@ -31,7 +31,7 @@ def test_a_simulated_set_states_film_seed_and_version(tmp_path):
 
 def test_a_set_that_says_nothing_is_not_taken_for_simulated(tmp_path):
     camera = Camera.from_field_of_view(32, 24, 70.0)
-    write_image(tmp_path / "a.png", np.zeros((24, 32, 3), np.uint8))
+    write_image(tmp_path / "a.png", np.full((24, 32, 3), 100, np.uint8))
     shot = Shot(file="a.png", target="flat", scene="flat", layers=0, exposure=1.0)
     write_shots(tmp_path / "shots.yaml", camera, ShotGeometry(), [shot])
     shots = ShotSet.load(tmp_path / "shots.yaml")
