@@ -9,6 +9,7 @@ import click
 
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
 from .film_calibration import camera_option, fit, predict, simulate_shots_command
+from .film_pairs import fit_pairs_command, simulate_pairs_command
 
 if TYPE_CHECKING:
     from lps_sim import Camera, FilmModel
@@ -163,5 +164,5 @@ def apply(
         click.echo(f"{done.output}: {what}, {done.width}x{done.height}, {layers} layers of {done.film}")
 
 
-for command in (fit, predict, simulate_shots_command):
+for command in (fit, predict, simulate_shots_command, fit_pairs_command, simulate_pairs_command):
     film.add_command(command)

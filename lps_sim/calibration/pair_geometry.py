@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 BORDERS = ("dark", "mean", "reflect")
 # Shares of the camera's frame that the search takes the picture to fill, across.
 _SCALES = (1.0, 0.88, 1.13, 0.72)
+_SLOPE_STEP = 0.05  # samples, of a picture's numerical slopes
 _PAD = 4  # samples of dark around a picture, so that its edge is a ramp of one sample
 # Of (M00 M01 M02 M10 M11 M12 M20 M21): scale, turn and two shifts, for a frame of aspect width / height.
 _SIMILARITY = ((1, 0, 0, 0, 1, 0, 0, 0), (0, 1, 0, -1, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 1, 0, 0))
@@ -82,11 +83,16 @@ class Sampler:
         light = map_coordinates(picture.coefficients, at, order=3, mode=mode, prefilter=False)
         if not derivatives:
             return light[None]
-        by_t, by_s = (
-            map_coordinates(slope, at, order=1, mode=mode) * count / 2
-            for slope, count in zip(picture.slopes, (rows, columns))
-        )
-        by_s, by_t = by_s / depth, by_t / depth
+        slopes = []
+        for axis, count in enumerate((rows, columns)):
+            shift = np.zeros((2, 1))
+            shift[axis] = _SLOPE_STEP
+            ends = [
+                map_coordinates(picture.coefficients, at + sign * shift, order=3, mode=mode, prefilter=False)
+                for sign in (1, -1)
+            ]
+            slopes.append((ends[0] - ends[1]) / (2 * _SLOPE_STEP) * count / 2 / depth)
+        by_t, by_s = slopes
         along = -(by_s * s + by_t * t)
         return np.stack(
             [light, *(by_s * p for p in self.points), *(by_t * p for p in self.points), *(along * self.points[:2])]
@@ -95,13 +101,12 @@ class Sampler:
 
 @dataclass
 class Picture:
-    """A clean frame ready to be sampled: spline coefficients of light minus ``level``, padded, and its slopes."""
+    """A clean frame ready to be sampled: spline coefficients of light minus ``level``, padded."""
 
     rows: int
     columns: int
     level: float
     coefficients: Floats
-    slopes: tuple[Floats, Floats]
 
     @classmethod
     def of(cls, light: NDArray[np.float32], border: str) -> Picture:
@@ -109,8 +114,7 @@ class Picture:
         level = 0.0 if border == "dark" else float(light.mean())
         mode = "symmetric" if border == "reflect" else "constant"
         padded = np.pad(np.asarray(light, dtype=float) - level, _PAD, mode=mode)  # type: ignore[call-overload]
-        down, right = np.gradient(padded)
-        return cls(light.shape[0], light.shape[1], level, spline_filter(padded, order=3), (down, right))
+        return cls(light.shape[0], light.shape[1], level, spline_filter(padded, order=3))
 
 
 def displacement_px(entries: Floats, other: Floats, size: tuple[int, int]) -> Floats:

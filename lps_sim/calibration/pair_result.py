@@ -27,8 +27,10 @@ Floats = NDArray[np.float64]
 
 # What simulated recaptures (docs/fit_pairs.md) showed beyond the scatter between frames and parts of the picture:
 # compression, resampling and the engines' own errors. Standard deviations of the logarithms (of beta - 1).
-MODEL_FLOOR = {"sigma": 0.006, "tau1": 0.02, "s1": 0.015, "beta1": 0.03}
-MTF_FLOOR = 0.003  # likewise, standard deviation of the MTF against its value at the lowest frequency
+MODEL_FLOOR = {"sigma": 0.002, "tau1": 0.02, "s1": 0.015, "beta1": 0.03}
+MTF_FLOOR = 0.002  # likewise, standard deviation of the MTF against its value at the lowest frequency
+# Variance of blur that is not the film's, px^2 of the recording: screen pixels, lens, codec. It passes as film.
+OTHER_BLUR_PX2 = 0.8
 HOMOGRAPHY_FLOOR_PX = 0.06  # likewise, rms at 640 px across
 STRETCH = 2.1  # of standard deviations to 95 %: Student's t at some 20 clusters
 LOOSE = 0.35  # a parameter whose interval reaches farther than this share to either side is not pinned
@@ -69,7 +71,8 @@ class PairFit:
     families : name -> BIC above the best; residual_codes : robust standard deviation of what is left
     camera, camera_assumed : that filmed; whether it was assumed
     checks : figures held against limits
-    converged : of the search
+    converged : of the search, and no check failed
+    example : (2, rows, columns) linear light of the first frame, filmed and predicted
     """
 
     film: FilmModel
@@ -88,6 +91,7 @@ class PairFit:
     camera_assumed: bool
     checks: tuple[Check, ...]
     converged: bool
+    example: Floats
 
     def estimate(self, name: str) -> Estimate:
         """The quantity of this name from either list; KeyError otherwise."""
@@ -150,9 +154,9 @@ def conclude(
     family, f = state.family, state.logs.size
     spread = covariance(view, shots, solution)
     rows = slice(HOMOGRAPHY, HOMOGRAPHY + f)
-    logs_covariance = spread[rows, rows] + np.diag([MODEL_FLOOR[n] ** 2 for n in family.names])
+    logs_covariance = spread[rows, rows] + np.diag(_floor(family, state.logs, layers, camera) ** 2)
     low_q, high_q = measured_range(view, whole, solution)
-    mtf = _relative_mtf(family, state.logs, logs_covariance, layers, low_q, high_q)
+    mtf = _relative_mtf(family, state.logs, logs_covariance, layers, low_q, high_q, camera)
     scale = camera.width / view.size[1]
     precision = precision_px(state.entries, spread[:HOMOGRAPHY, :HOMOGRAPHY], view.size) * scale
     precision = float(np.hypot(precision, HOMOGRAPHY_FLOOR_PX * camera.width / 640))
@@ -185,7 +189,25 @@ def conclude(
         camera_assumed=camera_assumed,
         checks=tuple(checks),
         converged=solution.converged and not failed(checks),
+        example=_example(view, whole, solution),
     )
+
+
+def _floor(family: Family, logs: Floats, layers: int, camera: Camera) -> Floats:
+    """(F,) standard deviations of the logarithms that no scatter shows."""
+    floor = np.array([MODEL_FLOOR[name] for name in family.names])
+    if "sigma" in family.names:
+        variance_px2 = layers * (np.radians(family.decode(logs)["sigma"]) * camera.f_px) ** 2
+        at = family.names.index("sigma")
+        floor[at] = np.hypot(floor[at], 0.5 * OTHER_BLUR_PX2 / variance_px2)
+    return floor
+
+
+def _example(view: View, whole: Sequence[Shot], solution: Solution) -> Floats:
+    pictures = np.zeros((2, view.size[0] * view.size[1]))
+    pictures[0, whole[0].pixels] = whole[0].y
+    pictures[1, whole[0].pixels] = model(view, whole[:1], solution.state)[0]
+    return pictures.reshape(2, *view.size)
 
 
 def measured_range(view: View, whole: Sequence[Shot], solution: Solution) -> tuple[float, float]:
@@ -209,13 +231,14 @@ def measured_range(view: View, whole: Sequence[Shot], solution: Solution) -> tup
             field[shot.pixels] = values - values.mean()
             power = np.abs(np.fft.rfft2(field.reshape(height, width) * window)) ** 2
             total += np.bincount(ring, power.ravel(), edges.size + 1)
-    above = signal[1:-1] > 2 * noise[1:-1]
+    # A small picture leaves the lowest rings empty.
+    above = (signal[1:-1] > 2 * noise[1:-1]) | (np.bincount(ring, minlength=edges.size + 1)[1:-1] == 0)
     count = above.size if above.all() else int(above.argmin())
     return float(low), float(edges[max(count, 1)])
 
 
 def _relative_mtf(
-    family: Family, logs: Floats, known: Floats, layers: int, low_q: float, high_q: float
+    family: Family, logs: Floats, known: Floats, layers: int, low_q: float, high_q: float, camera: Camera
 ) -> list[tuple[float, float, float, float]]:
     """(q, MTF / MTF(low_q), low, high) over the measured range."""
     q = np.geomspace(low_q, high_q, _MTF_POINTS)
@@ -228,6 +251,8 @@ def _relative_mtf(
     step = 1e-4
     slopes = np.stack([(relative(logs + step * unit) - here) / step for unit in np.eye(logs.size)], axis=1)
     deviation = np.sqrt(np.einsum("qi,ij,qj->q", slopes, known, slopes) + MTF_FLOOR**2)
+    if "sigma" not in family.names:  # else it is in sigma's own floor
+        deviation = np.hypot(deviation, here * OTHER_BLUR_PX2 * 2 * (np.pi * q / camera.f_px) ** 2)
     rows = [(q[k], here[k], max(0.0, here[k] - STRETCH * d), here[k] + STRETCH * d) for k, d in enumerate(deviation)]
     return [tuple(float(value) for value in row) for row in rows[1:]]  # type: ignore[misc]
 

@@ -173,7 +173,7 @@ def _best_line(dx: Floats, dy: Floats, lag: int) -> tuple[float, float]:
     centre = k[0] + (edges[:-1] + edges[1:]) / 2 - (first + last) / 2
     offsets = np.arange(-3, 3.01, 0.1)
     best = (-np.inf, 0.0, 0.0)
-    for slope in np.linspace(-LARGEST_DRIFT, LARGEST_DRIFT, 241):
+    for slope in sorted(np.linspace(-LARGEST_DRIFT, LARGEST_DRIFT, 241), key=abs):
         position = offsets[:, None] + slope * centre[None, :] + reach
         base = np.clip(np.floor(position).astype(int), 0, shifts.size - 2)
         weight = np.clip(position - base, 0, 1)
@@ -205,6 +205,7 @@ def _best_steps(
     edges = np.unique(np.linspace(0, k.size, _TIME_BLOCKS + 1).astype(int))[:-1]
     offsets = np.arange(-1.5, 1.501, 0.05)
     slips = np.arange(-2.0, 2.001, 0.05)  # at the ends, in frames
+    slips = slips[np.abs(slope + slips / half) <= LARGEST_DRIFT + 0.05 / half]
     parts = np.empty((offsets.size, slips.size, edges.size))
     column = np.arange(k.size)
     for b, slip in enumerate(slips):

@@ -8,7 +8,7 @@ material cannot say is part of the result (:mod:`.pair_result`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,10 @@ _STORED = 640  # px across: the largest picture that is kept of a chosen frame
 _COARSE, _MIDDLE, _FINE = 80, 160, 320  # px across, of the camera's frame
 _FIRST_BLUR_DEG = 2.0  # standard deviation of the Gaussian that stands for the film in the search for the picture
 _SEARCH_FRAMES = 8
-_PIXELS = 8000  # a frame: neighbours behind a film say the same
+# Pixels of a frame that take part, by level: neighbours behind a film say the same.
+_COARSE_PIXELS, _MIDDLE_PIXELS, _FINE_PIXELS = 1500, 4000, 6000
+_ROUGH_PITCH = 1.2  # of the angle grid in the search for the picture, which need not be exact
+_TRIAL = 8  # steps after which families are compared; the better one goes on
 _STILL = 0.6  # share of frames, the calmest, that may be chosen: a frame more or less matters least there
 
 
@@ -113,14 +116,11 @@ def fit_pairs(
     aspect = source.width / source.height
     say("looking for the picture in the view")
     found = _search(seen, border, layers, stored, aspect, rng)
-    best: list[Solution] = []
-    for entry in FAMILIES if family == "auto" else (family,):
-        say(f"fitting {entry}, {_MIDDLE} px across")
-        best.append(_middle(seen, border, layers, stored, Family.of(entry), found, seed))
-    best.sort(key=lambda solution: solution.bic)
+    names = FAMILIES if family == "auto" else (family,)
+    best = _middle(seen, border, layers, stored, names, found, rng, say)
     say(f"fitting {best[0].state.family.name}, {_FINE} px across")
     view = View(_at_width(seen, _FINE), border, layers)
-    shots = _shots(view, stored, best[0].state.entries, _PIXELS, rng)
+    shots = _shots(view, stored, best[0].state.entries, _FINE_PIXELS, rng)
     final = solve(view, shots, best[0].state, iterations=12)
     say("estimating what is known how well")
     whole = _shots(view, stored, final.state.entries, view.size[0] * view.size[1], rng)
@@ -216,31 +216,47 @@ def _search(
     camera: Camera, border: str, layers: int, stored: _Stored, aspect: float, rng: np.random.Generator
 ) -> Solution:
     """The homography behind a Gaussian film, from pictures of several sizes; the best of them."""
-    view = View(_at_width(camera, _COARSE), border, layers)
+    view = View(_at_width(camera, _COARSE), border, layers, _ROUGH_PITCH)
     few = np.linspace(0, len(stored.clean) - 1, min(_SEARCH_FRAMES, len(stored.clean))).astype(int)
     sample = _Stored(stored.clean[few], stored.filmed[few], stored.clipped[few])
     family = Family.of("gaussian")
     logs = family.encode({"sigma": _FIRST_BLUR_DEG / np.sqrt(layers)})
     steps, ends = similarity_steps(aspect), []
     for guess in first_guesses(aspect, camera.width / camera.height):
-        shots = _shots(view, sample, guess, _PIXELS, rng)
-        ends.append(solve(view, shots, first_gains(view, shots, guess, family, logs), steps, iterations=12))
+        shots = _shots(view, sample, guess, _COARSE_PIXELS, rng)
+        ends.append(solve(view, shots, first_gains(view, shots, guess, family, logs), steps, iterations=8))
     ends.sort(key=lambda solution: solution.bic)
     finished = []
     for end in ends[:2]:
-        shots = _shots(view, sample, end.state.entries, _PIXELS, rng)
-        finished.append(solve(view, shots, end.state, iterations=20))
+        shots = _shots(view, sample, end.state.entries, _COARSE_PIXELS, rng)
+        finished.append(solve(view, shots, end.state, iterations=12))
     return min(finished, key=lambda solution: solution.bic)
 
 
 def _middle(
-    camera: Camera, border: str, layers: int, stored: _Stored, family: Family, found: Solution, seed: int
-) -> Solution:
+    camera: Camera,
+    border: str,
+    layers: int,
+    stored: _Stored,
+    families: Sequence[str],
+    found: Solution,
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> list[Solution]:
+    """Every family on the same pixels, best first; the best one searched to its end."""
     view = View(_at_width(camera, _MIDDLE), border, layers)
-    logs = family.starts[0].copy()
-    if "sigma" in family.names:
-        low, high = family.bounds
-        at = family.names.index("sigma")
-        logs[at] = np.clip(found.state.logs[0], low[at] + 0.1, high[at] - 0.1)
-    shots = _shots(view, stored, found.state.entries, _PIXELS, np.random.default_rng(seed))
-    return solve(view, shots, first_gains(view, shots, found.state.entries, family, logs), iterations=30)
+    shots = _shots(view, stored, found.state.entries, _MIDDLE_PIXELS, rng)
+    trials = []
+    for name in families:
+        say(f"fitting {name}, {_MIDDLE} px across")
+        family = Family.of(name)
+        logs = family.starts[0].copy()
+        if "sigma" in family.names:
+            low, high = family.bounds
+            at = family.names.index("sigma")
+            logs[at] = np.clip(found.state.logs[0], low[at] + 0.1, high[at] - 0.1)
+        start = first_gains(view, shots, found.state.entries, family, logs)
+        trials.append(solve(view, shots, start, iterations=_TRIAL))
+    trials.sort(key=lambda solution: solution.bic)
+    say(f"going on with {trials[0].state.family.name}")
+    return [solve(view, shots, trials[0].state, iterations=30), *trials[1:]]

@@ -172,7 +172,7 @@ def screen_homography(camera: Camera, clean_aspect: float, tilt_deg: tuple[float
     to_camera = np.column_stack([turn[:, 0] * w, turn[:, 1] * w / clean_aspect, [0, 0, 1.0]])
     to_frame = np.diag([1 / half_tan, 1 / half_tan, 1]) @ to_camera
     m = np.linalg.inv(to_frame)
-    if not m[2, 2] > 0:
+    if not turn[2, 2] > 0:
         raise ValueError(f"tilt_deg must leave the screen before the camera, got {tilt_deg}")
     return (m / m[2, 2]).ravel()[:8]
 
