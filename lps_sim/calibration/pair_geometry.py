@@ -117,6 +117,17 @@ class Picture:
         return cls(light.shape[0], light.shape[1], level, spline_filter(padded, order=3))
 
 
+def overhang(entries: Floats, size: tuple[int, int]) -> float:
+    """How far the picture reaches beyond a frame of ``size`` (rows, columns), in frame widths; 0 when it lies inside.
+
+    The largest of the four sides, from the picture's corners.
+    """
+    corners = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1], [1, 1, 1, 1]], dtype=float)
+    seen = np.linalg.solve(matrix(entries), corners)
+    u, v = seen[0] / seen[2], seen[1] / seen[2]
+    return float(max(np.abs(u).max() - 1, np.abs(v).max() - size[0] / size[1], 0.0)) / 2
+
+
 def displacement_px(entries: Floats, other: Floats, size: tuple[int, int]) -> Floats:
     """How far two homographies put the same point of the picture apart in the camera's frame.
 

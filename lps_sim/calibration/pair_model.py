@@ -29,7 +29,7 @@ from .pair_geometry import Picture, Sampler, frame_coordinates
 Floats = NDArray[np.float64]
 
 PROJECTION = "equal_area"
-_BEYOND = 0.08  # of the frame's width on every side, for the part of a screen that reaches out of the view
+_NARROW, _WIDEST = 0.02, 0.35  # of the frame's width: least and most that the grid reaches beyond on every side
 _PITCH = 0.75  # of a pixel on the axis: 1 leaves errors of 1e-3 of white near the corners, this 2e-4
 _STEP = 1e-3  # of the logarithms, for the film's derivatives: single precision holds it
 _DARKEST = 0.002  # linear; below it codes are quantised more coarsely than their slope says
@@ -56,16 +56,17 @@ class View:
     camera : of the filmed material at this size
     border : what surrounds the picture, one of ``pair_geometry.BORDERS``
     layers : sheets of film
+    beyond : how far the picture reaches beyond the frame, in frame widths; the grid follows it up to 0.35
     pitch : step of the angle grid, in pixels on the axis
     """
 
-    def __init__(self, camera: Camera, border: str, layers: int, pitch: float = _PITCH) -> None:
+    def __init__(self, camera: Camera, border: str, layers: int, beyond: float = 0.0, pitch: float = _PITCH) -> None:
         self.camera, self.border, self.layers = camera, border, layers
         self.size = height, width = camera.height, camera.width
         f_px = camera.f_px
-        self._grid = grid = WarpGrid(
-            height, width, (f_px, f_px), PROJECTION, pitch / f_px, margin=max(4, round(_BEYOND * width))
-        )
+        reach = _WIDEST if border == "reflect" else min(beyond + _NARROW, _WIDEST)
+        margin = max(4, round(reach * width / pitch))
+        self._grid = grid = WarpGrid(height, width, (f_px, f_px), PROJECTION, pitch / f_px, margin=margin)
         seen = np.isfinite(grid.from_frame).all(axis=0)
         at = np.where(seen, grid.from_frame, 1e6)
         tan = [(at[axis] - (self.size[axis] - 1) / 2) / f_px for axis in (0, 1)]

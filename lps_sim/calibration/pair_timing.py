@@ -40,7 +40,7 @@ class TimeMatch:
     drift : speed / nominal speed - 1
     start_interval, drift_interval : 95 %, from resampled stretches of time and what whole frames leave open
     correlation : of the temporal differences at this match, 0..1
-    runner_up : best correlation elsewhere
+    runner_up : the correlation that the best offset elsewhere is worth at this match's overlap
     clean_index : (T,) clean frame of every recorded frame; -1 where the clip does not reach
     """
 
@@ -133,7 +133,7 @@ def _changes(shares: Floats) -> Floats:
 
 
 def _best_lag(dx: Floats, dy: Floats) -> tuple[int, float, float]:
-    """(lag, correlation there, best correlation elsewhere): recorded frame k shows played frame k + lag."""
+    """(lag, correlation there, the next best offset's worth): recorded frame k shows played frame k + lag."""
     size = fft.next_fast_len(len(dx) + len(dy), True)
     product = fft.rfft(dx, size, axis=0) * np.conj(fft.rfft(dy, size, axis=0))
     raw = fft.irfft(product.sum(axis=1), size)
@@ -153,7 +153,8 @@ def _best_lag(dx: Floats, dy: Floats) -> tuple[int, float, float]:
     if gain[best] <= 0:
         raise ValueError("the filmed material's changes do not match the clean material's at any offset")
     elsewhere = enough & (np.abs(lags - lags[best]) > 12)
-    return int(lags[best]), float(correlation[best]), float(np.max(correlation[elsewhere], initial=0.0))
+    runner_up = float(np.max(gain[elsewhere], initial=0.0))
+    return int(lags[best]), float(correlation[best]), float(np.sqrt(-np.expm1(-runner_up / overlap[best])))
 
 
 def _best_line(dx: Floats, dy: Floats, lag: int) -> tuple[float, float]:
@@ -217,9 +218,16 @@ def _best_steps(
     counts = rng.multinomial(edges.size, np.full(edges.size, 1 / edges.size), size=_RESAMPLES)
     whole = parts.sum(axis=2)
     chosen = _plateau(whole)
+    steady = int(np.abs(slope + slips / half).argmin())
+    level = int(whole[:, steady].argmin())
+    best = np.unravel_index(whole.argmin(), whole.shape)
+    if _no_worse(parts[level, steady], parts[best]):
+        # No frame was surely skipped: the clocks are taken to agree, which keeps noise out of the match.
+        chosen = np.zeros_like(chosen)
+        chosen[:, steady] = _plateau(whole[:, steady])
     drawn = np.array([_centre(_plateau(parts @ count), offsets, slips) for count in counts])
     offset, slip = _centre(chosen, offsets, slips)
-    rows, columns = np.nonzero(chosen)
+    rows, columns = np.nonzero(chosen | _plateau(whole))
     step_o, step_s = offsets[1] - offsets[0], slips[1] - slips[0]
     spread_o, spread_s = np.percentile(drawn, [2.5, 97.5], axis=0).T
     low_o, high_o = min(offsets[rows.min()], spread_o[0]) - step_o, max(offsets[rows.max()], spread_o[1]) + step_o
@@ -235,6 +243,12 @@ def _best_steps(
 
 def _sorted(a: float, b: float) -> tuple[float, float]:
     return (float(min(a, b)), float(max(a, b)))
+
+
+def _no_worse(error: Floats, least: Floats) -> bool:
+    """Whether errors by stretches of time exceed the least ones by less than twice their difference's spread."""
+    excess = error - least
+    return bool(excess.sum() <= 2 * np.sqrt(excess.size) * excess.std(ddof=1) + 1e-12) if excess.size > 2 else True
 
 
 def _plateau(error: Floats) -> NDArray[np.bool_]:

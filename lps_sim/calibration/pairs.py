@@ -20,7 +20,7 @@ from ..errors import UnknownNameError
 from ..film import check_layers
 from ..resampling import area_matrix
 from .families import Family
-from .pair_geometry import BORDERS, first_guesses, similarity_steps
+from .pair_geometry import BORDERS, first_guesses, overhang, similarity_steps
 from .pair_material import Material
 from .pair_model import Shot, View
 from .pair_result import PairFit, conclude
@@ -37,6 +37,7 @@ _FIRST_BLUR_DEG = 2.0  # standard deviation of the Gaussian that stands for the 
 _SEARCH_FRAMES = 8
 # Pixels of a frame that take part, by level: neighbours behind a film say the same.
 _COARSE_PIXELS, _MIDDLE_PIXELS, _FINE_PIXELS = 1500, 4000, 6000
+_SEARCH_BEYOND = 0.08  # frame widths around the view in which the search may find the picture
 _ROUGH_PITCH = 1.2  # of the angle grid in the search for the picture, which need not be exact
 _TRIAL = 8  # steps after which families are compared; the better one goes on
 _STILL = 0.6  # share of frames, the calmest, that may be chosen: a frame more or less matters least there
@@ -119,7 +120,7 @@ def fit_pairs(
     names = FAMILIES if family == "auto" else (family,)
     best = _middle(seen, border, layers, stored, names, found, rng, say)
     say(f"fitting {best[0].state.family.name}, {_FINE} px across")
-    view = View(_at_width(seen, _FINE), border, layers)
+    view = _view(seen, _FINE, border, layers, best[0])
     shots = _shots(view, stored, best[0].state.entries, _FINE_PIXELS, rng)
     final = solve(view, shots, best[0].state, iterations=12)
     say("estimating what is known how well")
@@ -197,6 +198,11 @@ def _at_width(camera: Camera, width: int) -> Camera:
     return camera.resized(width, max(2, round(camera.height * width / camera.width)))
 
 
+def _view(camera: Camera, width: int, border: str, layers: int, found: Solution) -> View:
+    at_width = _at_width(camera, width)
+    return View(at_width, border, layers, overhang(found.state.entries, (at_width.height, at_width.width)))
+
+
 def _shots(view: View, stored: _Stored, entries: Floats, pixels: int, rng: np.random.Generator) -> list[Shot]:
     """The stored frames at the view's size; the clean ones as finely as the camera sees them."""
     height, width = stored.clean.shape[1:]
@@ -216,7 +222,7 @@ def _search(
     camera: Camera, border: str, layers: int, stored: _Stored, aspect: float, rng: np.random.Generator
 ) -> Solution:
     """The homography behind a Gaussian film, from pictures of several sizes; the best of them."""
-    view = View(_at_width(camera, _COARSE), border, layers, _ROUGH_PITCH)
+    view = View(_at_width(camera, _COARSE), border, layers, _SEARCH_BEYOND, _ROUGH_PITCH)
     few = np.linspace(0, len(stored.clean) - 1, min(_SEARCH_FRAMES, len(stored.clean))).astype(int)
     sample = _Stored(stored.clean[few], stored.filmed[few], stored.clipped[few])
     family = Family.of("gaussian")
@@ -244,7 +250,7 @@ def _middle(
     say: Callable[[str], None],
 ) -> list[Solution]:
     """Every family on the same pixels, best first; the best one searched to its end."""
-    view = View(_at_width(camera, _MIDDLE), border, layers)
+    view = _view(camera, _MIDDLE, border, layers, found)
     shots = _shots(view, stored, found.state.entries, _MIDDLE_PIXELS, rng)
     trials = []
     for name in families:

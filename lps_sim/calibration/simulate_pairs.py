@@ -6,6 +6,7 @@ The order of light: decode -> screen (homography, black glow) -> film -> room ve
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -23,13 +24,14 @@ from ..media import EncoderSettings, VideoWriter
 from ..operator import apply_film
 from ..seeding import named_rng
 from ..transfer import eotf_table
-from .pair_geometry import matrix
+from .pair_geometry import matrix, overhang
 from .pair_material import Material
 
 Floats = NDArray[np.float64]
 
 _HEADROOM = 0.8  # of full scale, for the brightest thousandth of the first frames
 _FLICKER_MEMORY = 30  # frames over which automatic exposure comes back to its middle
+_WIDEST = 0.5  # frame widths beyond the view that are drawn
 _OVERSAMPLE = 2  # camera px a side that the screen is drawn with, against its pixels' aliasing
 
 
@@ -118,7 +120,11 @@ def simulate_pairs(
     seen = camera or Camera.from_field_of_view(640, 360, 70.0, prnu=0.002)
     clean = Material.open(clean_path)
     homography = screen_homography(seen, clean.width / clean.height, how.tilt_deg, how.fill)
-    warp = _ScreenWarp(clean, seen, homography)
+    # Light from the part of the screen beyond the view is scattered into it: the film sees a wider frame.
+    margin = math.ceil(min(overhang(homography, (seen.height, seen.width)), _WIDEST) * seen.width)
+    wide = dataclasses.replace(seen, width=seen.width + 2 * margin, height=seen.height + 2 * margin)
+    inside = slice(margin, margin + seen.height), slice(margin, margin + seen.width)
+    warp = _ScreenWarp(clean, wide, seen.width / 2, homography)
     table = eotf_table("srgb", 8)
     flicker = _exposures(how.flicker, named_rng(seed, "exposure"))
     index: list[int] = []
@@ -135,7 +141,7 @@ def simulate_pairs(
         for number, codes in pictures:
             if number >= 0 and number != shown:
                 screen = warp(table[codes if codes.dtype == np.uint8 else (codes // 257).astype(np.uint8)])
-                light = apply_film(screen + how.black_glow * warp.area, film, layers, seen, "fast", "dark")
+                light = apply_film(screen + how.black_glow * warp.area, film, layers, wide, "fast", "dark")[inside]
                 light = light + (how.veil * transmittance).astype(np.float32)
                 shown = number
             elif number < 0:
@@ -178,11 +184,13 @@ def screen_homography(camera: Camera, clean_aspect: float, tilt_deg: tuple[float
 
 
 class _ScreenWarp:
-    """Draws linear light of the clean picture where the camera sees the screen: area means of a finer drawing."""
+    """Draws linear light of the clean picture where the camera sees the screen: area means of a finer drawing.
 
-    def __init__(self, clean: Material, camera: Camera, homography: Floats) -> None:
+    ``half``: px of half the recording's width, the homography's unit; the camera drawn for may be a wider one.
+    """
+
+    def __init__(self, clean: Material, camera: Camera, half: float, homography: Floats) -> None:
         self._size = (camera.width * _OVERSAMPLE, camera.height * _OVERSAMPLE)
-        half = camera.width / 2
         fine = np.array(
             [
                 [1 / _OVERSAMPLE / half, 0, (0.5 / _OVERSAMPLE - camera.width / 2) / half],

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from lps_sim.calibration.families import Family
-from lps_sim.calibration.pair_geometry import displacement_px, filled, precision_px
+from lps_sim.calibration.pair_geometry import displacement_px, filled, overhang, precision_px
 from lps_sim.calibration.pair_model import View
 from lps_sim.calibration.pair_solver import State, covariance, first_gains, model, prior, solve
 from lps_sim.calibration.simulate_pairs import screen_homography
@@ -146,6 +146,12 @@ def test_a_shift_of_the_picture_moves_it_by_its_size():
     spread = np.zeros((8, 8))
     spread[2, 2] = (0.01 * entries[0]) ** 2
     assert precision_px(entries, spread, (360, 640)) == pytest.approx(3.2)
+
+
+def test_a_picture_larger_than_the_view_hangs_over_by_its_share():
+    assert overhang(filled(1.2, 16 / 9), (360, 640)) == pytest.approx(0.1)
+    assert overhang(filled(1.0, 16 / 9), (360, 640)) == pytest.approx(0.0)
+    assert overhang(filled(0.8, 16 / 9), (360, 640)) == 0.0
 
 
 @pytest.mark.parametrize("name", ["gaussian+moffat", "ballistic+moffat", "gaussian"])
