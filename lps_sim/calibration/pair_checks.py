@@ -79,3 +79,10 @@ def checks_of(
     text = f"{count} frames take part; at least {_FEWEST_FRAMES} give honest intervals"
     checks.append(Check("frames", status, text, count, _FEWEST_FRAMES, "", "" if status == "ok" else "use --frames"))
     return checks
+
+
+def unresolved(blurred_px2: float, limit: float) -> Check:
+    """The check of a Gaussian blur that is no wider than the recording's own, both variances in px^2."""
+    text = f"the Gaussian blur has a variance of {blurred_px2:.2f} px^2; below {limit:.1f} it may be the recording's"
+    cure = "fit --family ballistic+moffat too, and take the sharper of the two films for judging privacy"
+    return Check("sharp part", "warn", text, blurred_px2, limit, "px^2", cure)

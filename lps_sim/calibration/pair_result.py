@@ -16,7 +16,7 @@ from ..film import FilmGeometry, FilmModel
 from .checks import Check, failed
 from .families import Family
 from .fit import lossless_gain
-from .pair_checks import checks_of
+from .pair_checks import checks_of, unresolved
 from .pair_geometry import precision_px
 from .pair_material import Material
 from .pair_model import PROJECTION, Shot, View
@@ -27,10 +27,11 @@ Floats = NDArray[np.float64]
 
 # What simulated recaptures (docs/fit_pairs.md) showed beyond the scatter between frames and parts of the picture:
 # compression, resampling and the engines' own errors. Standard deviations of the logarithms (of beta - 1).
-MODEL_FLOOR = {"sigma": 0.002, "tau1": 0.02, "s1": 0.015, "beta1": 0.03}
+MODEL_FLOOR = {"sigma": 0.002, "tau1": 0.03, "s1": 0.025, "beta1": 0.05}
 MTF_FLOOR = 0.002  # likewise, standard deviation of the MTF against its value at the lowest frequency
 # Variance of blur that is not the film's, px^2 of the recording: screen pixels, lens, codec. It passes as film.
 OTHER_BLUR_PX2 = 0.8
+UNRESOLVED = 3.0  # times that: a Gaussian no wider may be no film at all
 HOMOGRAPHY_FLOOR_PX = 0.06  # likewise, rms at 640 px across
 STRETCH = 2.1  # of standard deviations to 95 %: Student's t at some 20 clusters
 LOOSE = 0.35  # a parameter whose interval reaches farther than this share to either side is not pinned
@@ -161,7 +162,8 @@ def conclude(
     precision = precision_px(state.entries, spread[:HOMOGRAPHY, :HOMOGRAPHY], view.size) * scale
     precision = float(np.hypot(precision, HOMOGRAPHY_FLOOR_PX * camera.width / 640))
 
-    pinned, loose = _film_estimates(family, state.logs, logs_covariance, camera)
+    blurred_px2 = _film_blur_px2(family, state.logs, layers, camera)
+    pinned, loose = _film_estimates(family, state.logs, logs_covariance, camera, blurred_px2)
     for q, value, low, high in mtf:
         pinned.append(Estimate(f"mtf_{q:.3g}", f"of the MTF at {low_q:.3g} cycles/rad", value, low, high, "contrast"))
     pinned.append(_start(time))
@@ -172,6 +174,8 @@ def conclude(
     loose += _never(solution, spread, camera, camera_assumed, layers, f)
     film = _film(family, state.logs, logs_covariance, solution, layers, camera, materials, name, created)
     checks = checks_of(view, solution, time, clipped, precision, camera.width)
+    if blurred_px2 < UNRESOLVED * OTHER_BLUR_PX2:
+        checks.append(unresolved(blurred_px2, UNRESOLVED * OTHER_BLUR_PX2))
     return PairFit(
         film=film,
         layers=layers,
@@ -197,10 +201,15 @@ def _floor(family: Family, logs: Floats, layers: int, camera: Camera) -> Floats:
     """(F,) standard deviations of the logarithms that no scatter shows."""
     floor = np.array([MODEL_FLOOR[name] for name in family.names])
     if "sigma" in family.names:
-        variance_px2 = layers * (np.radians(family.decode(logs)["sigma"]) * camera.f_px) ** 2
         at = family.names.index("sigma")
-        floor[at] = np.hypot(floor[at], 0.5 * OTHER_BLUR_PX2 / variance_px2)
+        floor[at] = np.hypot(floor[at], 0.5 * OTHER_BLUR_PX2 / _film_blur_px2(family, logs, layers, camera))
     return floor
+
+
+def _film_blur_px2(family: Family, logs: Floats, layers: int, camera: Camera) -> float:
+    """Variance of the stack's Gaussian blur, px^2 of the recording; infinite for a family without one."""
+    sigma = family.decode(logs).get("sigma", np.inf)
+    return float(layers * (np.radians(sigma) * camera.f_px) ** 2)
 
 
 def _example(view: View, whole: Sequence[Shot], solution: Solution) -> Floats:
@@ -258,7 +267,7 @@ def _relative_mtf(
 
 
 def _film_estimates(
-    family: Family, logs: Floats, known: Floats, camera: Camera
+    family: Family, logs: Floats, known: Floats, camera: Camera, blurred_px2: float
 ) -> tuple[list[Estimate], list[Estimate]]:
     pinned: list[Estimate] = []
     loose: list[Estimate] = []
@@ -276,6 +285,9 @@ def _film_estimates(
             reasons.append("the search ended at the bound of what is allowed")
         if max(last / value - 1, 1 - first / value) > LOOSE:
             reasons.append("traded against the frames' free gains and the veil")
+        if name == "sigma" and blurred_px2 < UNRESOLVED * OTHER_BLUR_PX2:
+            first = 0.0
+            reasons.append("no wider than the recording's own blur: light that passes unscattered looks the same")
         if name == "s1" and value > view_deg / 2:
             reasons.append("a halo wider than the view cannot be told from veil")
         row = (name, _UNITS[name], value, first, last)

@@ -23,7 +23,7 @@ LARGEST_DRIFT = 3e-3  # of a clock against the other that is searched; quartz di
 FEWEST_FRAMES = 24
 _OUTLIER = 4.0  # standard deviations at which differences are clipped (cuts, a screen switched on)
 _REACH = 3  # frames to either side of the line that the last step weighs up
-_TIME_BLOCKS = 20
+_BLOCK_FRAMES, _MOST_BLOCKS = 12, 100  # stretches of time whose errors are taken as one
 _RESAMPLES = 200
 _WIDTHS = (0.7, 2.0)  # in blocks: how far a film may have spread the light of a block
 _WINDOW = 41  # frames of the moving mean that takes off slow differences (exposure, veil, the still scene)
@@ -203,7 +203,9 @@ def _best_steps(
     target, (candidates, centre) = _mapped(x, y, blocks, k, near)
     error = np.stack([_squares(target, candidates[j], centre) for j in range(2 * _REACH + 1)])
     middle, half = (k[0] + k[-1]) / 2, max((k[-1] - k[0]) / 2, 1.0)
-    edges = np.unique(np.linspace(0, k.size, _TIME_BLOCKS + 1).astype(int))[:-1]
+    edges = np.unique(np.linspace(0, k.size, int(np.clip(k.size // _BLOCK_FRAMES, 3, _MOST_BLOCKS)) + 1).astype(int))[
+        :-1
+    ]
     offsets = np.arange(-1.5, 1.501, 0.05)
     slips = np.arange(-2.0, 2.001, 0.05)  # at the ends, in frames
     slips = slips[np.abs(slope + slips / half) <= LARGEST_DRIFT + 0.05 / half]
@@ -247,8 +249,8 @@ def _sorted(a: float, b: float) -> tuple[float, float]:
 
 def _no_worse(error: Floats, least: Floats) -> bool:
     """Whether errors by stretches of time exceed the least ones by less than twice their difference's spread."""
-    excess = error - least
-    return bool(excess.sum() <= 2 * np.sqrt(excess.size) * excess.std(ddof=1) + 1e-12) if excess.size > 2 else True
+    excess = (error - least)[error != least]
+    return bool(excess.size < 3 or excess.sum() <= 2 * np.sqrt(excess.size) * excess.std(ddof=1))
 
 
 def _plateau(error: Floats) -> NDArray[np.bool_]:
