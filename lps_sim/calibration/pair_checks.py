@@ -10,7 +10,8 @@ from .pair_model import View
 from .pair_solver import Solution
 from .pair_timing import TimeMatch
 
-_CORRELATION = (0.15, 0.08)  # of the changes in time: below it warn, fail
+HOPELESS_CORRELATION = 0.08  # of the changes in time: below it the fit is not begun
+_CORRELATION = 0.15  # below it a match is doubtful
 _RATIO = 1.3  # least ratio to the best elsewhere; two materials that have nothing in common come near 1
 _CLIPPED = (0.02, 0.3)  # share of the frames' pixels: warn, fail
 _POSITION_PX = 1.5  # rms at 640 px across
@@ -34,16 +35,15 @@ def checks_of(
     precision_px : standard deviation of the picture's position in px of a recording ``width`` px across
     """
     ratio = time.correlation / max(time.runner_up, 1e-3)
-    sure = time.correlation >= _CORRELATION[0] and ratio >= _RATIO
-    unsure = time.correlation >= _CORRELATION[1] and ratio >= _RATIO
+    sure = time.correlation >= _CORRELATION and ratio >= _RATIO
     checks = [
         Check(
             "match in time",
-            "ok" if sure else "warn" if unsure else "fail",
+            "ok" if sure else "warn" if ratio >= _RATIO else "fail",
             f"changes correlate by {time.correlation:.2f} at frame {time.start:.1f}, elsewhere by at most "
-            f"{time.runner_up:.2f}; at least {_CORRELATION[0]} and {_RATIO} times as much are needed",
+            f"{time.runner_up:.2f}; at least {_CORRELATION} and {_RATIO} times as much are needed",
             time.correlation,
-            _CORRELATION[0],
+            _CORRELATION,
             "",
             "" if sure else "check that both show the same material; give longer material or more motion",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_atomic
-from ..report import Page, bullets, facts, new_figure, paragraph, picture, table
+from ..report import Block, Page, bullets, facts, new_figure, paragraph, picture, table
 from ..transfer import inverse_eotf
 from .pair_result import Estimate, PairFit
 
@@ -53,7 +53,7 @@ def _rows(estimates: tuple[Estimate, ...]) -> list[tuple[str, float, float, floa
     return [(e.name, e.value, e.low, e.high, e.unit, e.reason) for e in estimates]
 
 
-def _curves(result: PairFit) -> list:
+def _curves(result: PairFit) -> list[Block]:
     q, value, low, high = np.array(result.mtf).T
     figure, ((axes,),) = new_figure(1, 1, (7, 3.6))
     axes.fill_between(q, low, high, alpha=0.3, label="95 %")
@@ -63,7 +63,7 @@ def _curves(result: PairFit) -> list:
     return [picture(figure, "Over the range in which the material has contrast.", "MTF over frequency with its band")]
 
 
-def _example(result: PairFit) -> list:
+def _example(result: PairFit) -> list[Block]:
     filmed, predicted = (inverse_eotf(np.clip(light, 0, 1), result.camera.eotf) for light in result.example)
     return [
         picture(filmed, f"Recorded frame {result.frames[0]}, as filmed.", "a filmed frame, grey"),

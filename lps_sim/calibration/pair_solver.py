@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 HOMOGRAPHY, VEIL = 8, 3
 SPACE_BLOCKS = (4, 6)  # rows, columns of the picture whose errors are taken as one
 _MOST_DAMPING = 1e8
+_ALIKE = 16  # pixels that a film's blur and the codec make as good as one
 _ENOUGH = 1e-5  # relative fall of the cost at which a search ends
 _PRIOR_DEVIATIONS = 2.0  # half the documented range of a film parameter is this many standard deviations
 # Documented ranges (docs/film_model.md) of natural units per sheet: the weak knowledge that keeps what the pair says
@@ -83,8 +84,8 @@ class Solution:
 
     @property
     def bic(self) -> float:
-        """Bayesian information criterion of the residuals' scale, lower is better; neighbours count as one in 16."""
-        points = self.points / 16
+        """Bayesian information criterion of the residuals' scale, lower is better; neighbours count as one."""
+        points = self.points / _ALIKE
         return points * 2 * float(np.log(self.scale)) + self.state.vector.size * float(np.log(points))
 
 
@@ -111,16 +112,14 @@ def solve(
     start: State,
     steps: Floats | None = None,
     iterations: int = 20,
-    robust: bool = True,
 ) -> Solution:
-    """Search from ``start``.
+    """Search from ``start``; residuals beyond 1.5 scales count by soft L1.
 
     Parameters
     ----------
     view, shots : the data at one size
     steps : (8, K) directions in which the homography may go; all by default
     iterations : at most
-    robust : soft L1 on residuals beyond 1.5 scales; plain squares otherwise
     """
     f, t = start.logs.size, len(shots)
     moves = np.eye(HOMOGRAPHY) if steps is None else steps
@@ -131,10 +130,10 @@ def solve(
     state, damping, converged, done = start, 1e-3, False, 0
     residuals = _residuals(view, shots, state)
     scale = _scale(residuals)
-    cost = _cost(residuals, scale, robust) + _penalty(state, centre, deviation)
+    cost = _cost(residuals, scale) + _penalty(state, centre, deviation)
     while done < iterations and not converged:
         done += 1
-        hessian, gradient = _normal(view, shots, state, scale, robust)[:2]
+        hessian, gradient = _normal(view, shots, state, scale)[:2]
         rows = slice(HOMOGRAPHY, HOMOGRAPHY + f)
         hessian[rows, rows] += np.diag(1 / deviation**2)
         gradient[rows] += (state.logs - centre) / deviation**2
@@ -144,7 +143,7 @@ def solve(
             damped = hessian + damping * np.diag(np.diag(hessian) + 1e-12 * np.trace(hessian))
             trial = state.moved(-reduce @ np.linalg.solve(damped, gradient))
             tried = _residuals(view, shots, trial)
-            new = _cost(tried, scale, robust) + _penalty(trial, centre, deviation)
+            new = _cost(tried, scale) + _penalty(trial, centre, deviation)
             if new < cost:
                 better = True
                 break
@@ -155,7 +154,7 @@ def solve(
         fall = (cost - new) / cost
         state, residuals, damping = trial, tried, max(damping / 8, 1e-9)
         scale = _scale(residuals)
-        cost = _cost(residuals, scale, robust) + _penalty(state, centre, deviation)
+        cost = _cost(residuals, scale) + _penalty(state, centre, deviation)
         converged = fall < _ENOUGH
     return Solution(
         state=state,
@@ -172,7 +171,7 @@ def covariance(view: View, shots: Sequence[Shot], solution: Solution) -> Floats:
     """Cluster-robust covariance of ``State.vector``: frames and blocks of the picture as clusters, both added."""
     state = solution.state
     f = state.logs.size
-    hessian, _, by_frame, by_block = _normal(view, shots, state, solution.scale, True)
+    hessian, _, by_frame, by_block = _normal(view, shots, state, solution.scale)
     _, deviation = prior(state.family)
     rows = slice(HOMOGRAPHY, HOMOGRAPHY + f)
     hessian[rows, rows] += np.diag(1 / deviation**2)
@@ -199,9 +198,7 @@ def _residuals(view: View, shots: Sequence[Shot], state: State) -> list[Floats]:
     return [s.root_weight * (light - s.y) for s, light in zip(shots, model(view, shots, state))]
 
 
-def _normal(
-    view: View, shots: Sequence[Shot], state: State, scale: float, robust: bool
-) -> tuple[Floats, Floats, Floats, Floats]:
+def _normal(view: View, shots: Sequence[Shot], state: State, scale: float) -> tuple[Floats, Floats, Floats, Floats]:
     """Hessian, gradient, and the gradient summed by frame (T, V) and by block of the picture (B, V)."""
     f, size = state.logs.size, state.vector.size
     responses = view.responses(state.family, state.logs)
@@ -216,8 +213,7 @@ def _normal(
         jacobian = np.empty((shot.y.size, common + 1))
         jacobian[:, :-1] = state.gains[t] * v[:, None] * np.concatenate([slopes, shapes], axis=1)
         jacobian[:, -1] = shown
-        weight = _weights(residual) if robust else np.ones_like(residual)
-        weighted = jacobian * weight[:, None]
+        weighted = jacobian * _weights(residual)[:, None]
         index = np.append(np.arange(common), common + t)
         hessian[np.ix_(index, index)] += weighted.T @ jacobian
         scores = weighted * residual[:, None]
@@ -236,9 +232,7 @@ def _weights(ratio: Floats) -> Floats:
     return 1 / np.sqrt(1 + (ratio / _SOFT) ** 2)
 
 
-def _cost(residuals: Sequence[Floats], scale: float, robust: bool) -> float:
-    if not robust:
-        return 0.5 * sum(float(((r / scale) ** 2).sum()) for r in residuals)
+def _cost(residuals: Sequence[Floats], scale: float) -> float:
     return sum(float((_SOFT**2 * (np.sqrt(1 + (r / scale / _SOFT) ** 2) - 1)).sum()) for r in residuals)
 
 

@@ -20,6 +20,7 @@ from ..errors import UnknownNameError
 from ..film import check_layers
 from ..resampling import area_matrix
 from .families import Family
+from .pair_checks import HOPELESS_CORRELATION
 from .pair_geometry import BORDERS, first_guesses, overhang, similarity_steps
 from .pair_material import Material
 from .pair_model import Shot, View
@@ -156,7 +157,14 @@ def _time(
         index[len(clean) :] = -1
         return TimeMatch(0.0, 1.0, 0.0, (0.0, 0.0), (0.0, 0.0), 1.0, 0.0, index)
     speed = source.fps / target.fps if source.fps and target.fps else 1.0
-    return match_times(clean, filmed, speed, seed)
+    match = match_times(clean, filmed, speed, seed)
+    if match.correlation < HOPELESS_CORRELATION:
+        raise ValueError(
+            f"{target.path.name}: its changes in time correlate with those of {source.path.name} by no more than "
+            f"{match.correlation:.2f} at any offset (at least {HOPELESS_CORRELATION} is needed): other material, or "
+            "hardly any motion in it; use timing 'aligned' if frame k is known to show frame k"
+        )
+    return match
 
 
 def _choose(clean: NDArray[np.float32], time: TimeMatch, frames: int) -> NDArray[np.intp]:
