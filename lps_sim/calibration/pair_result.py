@@ -166,6 +166,8 @@ def conclude(
     pinned, loose = _film_estimates(family, state.logs, logs_covariance, camera, blurred_px2)
     for q, value, low, high in mtf:
         pinned.append(Estimate(f"mtf_{q:.3g}", f"of the MTF at {low_q:.3g} cycles/rad", value, low, high, "contrast"))
+    if camera_assumed:
+        pinned = [replace(row, reason=f"{row.reason}, given the assumed field of view") for row in pinned]
     pinned.append(_start(time))
     (pinned if _narrow(time) else loose).append(_drift(time))
     pinned.append(

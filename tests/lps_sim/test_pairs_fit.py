@@ -142,6 +142,7 @@ def test_two_folders_of_stills_are_taken_frame_by_frame(stills):
     assert fit.time.clean_index.tolist() == list(range(10))
     assert fit.camera_assumed
     assert any(row.name == "field of view" for row in fit.not_pinned)
+    assert fit.estimate("sigma").reason.endswith("given the assumed field of view")
     q = np.geomspace(fit.mtf[0][0], fit.mtf[-1][0], 20)
     found, true = fit.film.mtf(q, LAYERS)[:, 1], film.mtf(q, LAYERS)[:, 1]
     np.testing.assert_allclose(found * (found @ true) / (found @ found), true, atol=MTF)
