@@ -10,6 +10,7 @@ import click
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
 from .film_calibration import camera_option, fit, predict, simulate_shots_command
 from .film_checks import check, response
+from .film_pairs import fit_pairs_command, simulate_pairs_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -224,5 +225,13 @@ def apply(
         click.echo(f"{done.output}: {what}, {done.width}x{done.height}, {layers} layers of {done.film}")
 
 
-for command in (fit, predict, simulate_shots_command, check, response):
+for command in (
+    check,
+    fit,
+    fit_pairs_command,
+    predict,
+    response,
+    simulate_pairs_command,
+    simulate_shots_command,
+):
     film.add_command(command)

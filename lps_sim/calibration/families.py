@@ -45,7 +45,7 @@ class Family:
 
     @classmethod
     def of(cls, name: str, law: str = "poisson") -> Family:
-        """The family by name; UnknownNameError with the nearest otherwise. A Gaussian alone has the Poisson law only."""
+        """The family by name, UnknownNameError otherwise; a Gaussian alone has the Poisson law only."""
         if name not in FAMILIES:
             raise UnknownNameError("family", name, [*FAMILIES, "auto"])
         names = tuple(_STARTS[name][0])
