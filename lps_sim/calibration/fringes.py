@@ -83,6 +83,8 @@ class FringeRatios:
     step_rad : set -> phase step that its bare pictures show, 0..pi (a step above 180 degrees is its mirror image)
     """
 
+    label = "fringe"
+
     def __init__(self, seen: Observations, reader: Reader, projection: str = "equal_area") -> None:
         self.camera, self.projection = reader.set.camera, projection
         plane_to_angle(0.0, projection)  # refuses an unknown one
@@ -140,6 +142,7 @@ class FringeRatios:
             sd=sd / unit,
             usable=coherence > USABLE_COHERENCE,
             degrees=np.full(len(sets), _BLOCKS**2 - 2.0),
+            source="fringes",
         )
 
     def _leave_out(self, what: str, reason: str) -> None:

@@ -63,10 +63,7 @@ class ModelFree:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields."""
-        return {
-            key: value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, tuple) else value
-            for key, value in vars(self).items()
-        }
+        return _plain(vars(self))
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class FilmDifference:
     """Model-free minus film, both through the estimator, at one layer count.
 
     q_cpr : (Q,); difference, sd : (Q, C) in units of the gain, noise alone; predicted : (Q, C) the film's curve
-    through the estimator; usable : (Q, C); degrees : (Q,) of freedom behind each sd
+    through the estimator; usable : (Q, C); degrees : (Q,) of freedom behind each sd; source : as of ModelFree
     """
 
     layers: int
@@ -84,11 +81,25 @@ class FilmDifference:
     sd: Floats
     usable: NDArray[np.bool_]
     degrees: Floats
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready fields."""
+        return _plain(vars(self))
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays and tuples as lists."""
+    return {
+        key: value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, tuple) else value
+        for key, value in fields.items()
+    }
 
 
 class Estimator(Protocol):
     """What gives model-free estimates: :class:`CrossSpectrum`, :class:`lps_sim.calibration.fringes.FringeRatios`."""
 
+    label: str
     layers: list[int]
 
     def estimate(self, layers: int, gain: Sequence[float] | None = None) -> ModelFree:
@@ -128,7 +139,7 @@ def compare_with_film(
     the check, whose value is the largest difference in units of the gain, of the points that are out if there are
     any; and the curves it rests on
     """
-    name = "model-free MTF"
+    name = f"{free.label} MTF"
     rows = [free.difference(film, layers, gains[layers]) for layers in free.layers if layers in gains]
     tests = sum(int(row.usable.sum()) for row in rows)
     if not tests:
@@ -145,7 +156,7 @@ def compare_with_film(
     where = f"{worst:.4f} (N = {layers}, {frequency:.3g} cycles/rad)"
     scope = f"{tests} points at layers {', '.join(str(row.layers) for row in rows)}"
     if not count:
-        text = f"film and model-free MTF agree within {where}, {scope}"
+        text = f"film and {name} agree within {where}, {scope}"
         return Check(name, "ok", text, float(worst), FILM_FLOOR), rows
     text = (
         f"model-free MTF disagrees by up to {where}; {count} of {scope} are off by more than {FILM_FLOOR:g} and noise"
