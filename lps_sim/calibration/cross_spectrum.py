@@ -26,9 +26,10 @@ from scipy.ndimage import map_coordinates
 
 from ..film import FilmModel
 from ..geometry import WarpGrid, input_weight, radial_scale
-from ..operator import SPLINE_ORDER, apply_film
+from ..operator import SPLINE_ORDER
 from .model_free import USABLE_COHERENCE, FilmDifference, ModelFree, check_gain
 from .observations import Exclusion, FilmedScene, Observations, Reader, decimate
+from .predicted import film_channel, pictures_behind
 
 Floats = NDArray[np.float64]
 
@@ -148,7 +149,7 @@ class CrossSpectrum:
         predictions = self._predicted(film, layers)
         measured, predicted, rest = [], [], []
         for c, column in enumerate(pairs):
-            filmed = [replace(pair, y=unit[c] * spectrum[c]) for pair, spectrum in zip(column, predictions)]
+            filmed = [replace(pair, y=unit[c] * spectrum) for pair, spectrum in zip(column, predictions[c])]
             measured.append(self._rings(column))
             predicted.append(self._rings(filmed, noisy=False))
             rest.append(self._rings([replace(pair, y=pair.y - other.y) for pair, other in zip(column, filmed)]))
@@ -243,14 +244,14 @@ class CrossSpectrum:
         return pairs
 
     def _predicted(self, film: FilmModel, layers: int) -> list[NDArray[np.complex128]]:
-        """Spectra (C, cells) of every scene's picture behind the film at gain 1."""
-        plain = replace(film, veil_table={}, c1=np.zeros(3), c2=np.zeros(3))
+        """Per channel, the spectra (scenes, cells) of every scene's picture behind the film at gain 1."""
+        bare = [self._x[entry.scene][0] for entry in self._scenes if entry.layers == layers]
+        channels = bare[0].shape[-1]
         spectra = []
-        for entry in (entry for entry in self._scenes if entry.layers == layers):
-            x = self._x[entry.scene][0]
-            light = apply_film(x if x.shape[-1] == 3 else x[..., 0], plain, layers, self.camera, border="dark")
-            light = light[..., None] if light.ndim == 2 else light
-            spectra.append(np.stack([self._spectrum(light[..., c]) for c in range(light.shape[-1])]))
+        for c in range(channels):
+            pictures = [x[..., c] for x in bare]
+            filmed = pictures_behind(film, layers, pictures, self.camera, film_channel(c, channels))
+            spectra.append(np.stack([self._spectrum(light) for light in filmed]))
         return spectra
 
     # -- spectra to rings -----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -34,9 +34,9 @@ from scipy.optimize import minimize_scalar
 
 from ..film import FilmModel
 from ..geometry import plane_to_angle, radial_scale
-from ..operator import apply_film
 from .model_free import USABLE_COHERENCE, FilmDifference, ModelFree, check_gain
 from .observations import Exclusion, FilmedScene, Observations, Reader
+from .predicted import film_channel, pictures_behind
 
 Floats = NDArray[np.float64]
 Waves = NDArray[np.complex128]
@@ -129,8 +129,7 @@ class FringeRatios:
         """Model-free minus film, as ``CrossSpectrum.difference``."""
         sets = self._sets(layers)
         unit = check_gain(gain, sets[0].bare.wave.shape[-1])
-        plain = replace(film, veil_table={}, c1=np.zeros(3), c2=np.zeros(3))
-        predicted = [unit * self._behind(plain, layers, s.bare.wave) for s in sets]
+        predicted = [unit * wave for wave in self._behind(film, layers, [s.bare.wave for s in sets])]
         measured, _, coherence = self._ratios([(s.bare.wave, s.film.wave) for s in sets])
         expected, _, _ = self._ratios([(s.bare.wave, p) for s, p in zip(sets, predicted)])
         _, sd, _ = self._ratios([(s.bare.wave, s.film.wave - p) for s, p in zip(sets, predicted)])
@@ -176,14 +175,14 @@ class FringeRatios:
             raise ValueError(f"layers must be among those with usable fringe sets ({self.layers}), got {layers}")
         return sorted(self._filmed[layers], key=lambda s: float(self._frequencies([s])[0]))
 
-    def _behind(self, film: FilmModel, layers: int, wave: Waves) -> Waves:
-        """The complex wave (H, W, C) behind a film: a blur is linear, so its two parts go through one by one."""
-
-        def through(part: Floats) -> Floats:
-            light = apply_film(part if part.shape[-1] == 3 else part[..., 0], film, layers, self.camera, border="dark")
-            return light if light.ndim == 3 else light[..., None]
-
-        return through(np.ascontiguousarray(wave.real)) + 1j * through(np.ascontiguousarray(wave.imag))
+    def _behind(self, film: FilmModel, layers: int, waves: Sequence[Waves]) -> list[Waves]:
+        """Complex waves (H, W, C) behind a film, real and imaginary parts by themselves: a blur is linear."""
+        columns = []
+        for c in range(waves[0].shape[-1]):
+            parts = [part for wave in waves for part in (wave[..., c].real, wave[..., c].imag)]
+            behind = pictures_behind(film, layers, parts, self.camera, film_channel(c, waves[0].shape[-1]))
+            columns.append([real + 1j * imaginary for real, imaginary in zip(behind[::2], behind[1::2])])
+        return [np.stack(channels, axis=-1) for channels in zip(*columns)]
 
     def _local(self, wave: Waves) -> Floats:
         """(blocks,) frequency of a bare wave in every block, cycles/rad in angle coordinates."""

@@ -158,8 +158,6 @@ def compare_with_film(
     if not count:
         text = f"film and {name} agree within {where}, {scope}"
         return Check(name, "ok", text, float(worst), FILM_FLOOR), rows
-    text = (
-        f"model-free MTF disagrees by up to {where}; {count} of {scope} are off by more than {FILM_FLOOR:g} and noise"
-    )
+    text = f"{name} disagrees by up to {where}; {count} of {scope} are off by more than {FILM_FLOOR:g} and noise"
     cure = "check exposures, screen-off shots and that nothing moved; try --family auto and --geometry auto"
     return Check(name, "fail", text, float(worst), FILM_FLOOR, cure=cure), rows

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 from ..camera import Camera
 from ..film import FilmModel
 from ..operator import apply_film
-from .observations import FilmedScene, Observations, decimate
+from ..scattering import Scattering
+from .observations import Observations, decimate
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +72,44 @@ class PredictedScene:
         }
 
 
+def pictures_behind(
+    film: FilmModel, layers: int, pictures: Sequence[Floats], camera: Camera, channel: int
+) -> list[Floats]:
+    """K_N x of many pictures of one channel: transmittance 1, no veil, all dark outside the frame.
+
+    Parameters
+    ----------
+    film, layers, camera : as of :func:`lps_sim.operator.apply_film`
+    pictures : (H, W) each, linear light or any part of it (a blur is linear)
+    channel : 0..2 of the film
+    """
+
+    def alone(values: Floats) -> Floats:
+        return np.full(3, values[channel])
+
+    # All channels are made that one, so that three pictures pass the operator at a time.
+    plain = replace(
+        film,
+        sigma_rad=alone(film.sigma_rad),
+        components=tuple(Scattering(c.kind, alone(c.tau), alone(c.s_rad), alone(c.beta)) for c in film.components),
+        c1=np.zeros(3),
+        c2=np.zeros(3),
+        veil_table={},
+    )
+    behind: list[Floats] = []
+    for start in range(0, len(pictures), 3):
+        part = list(pictures[start : start + 3])
+        light = np.stack(part + [part[-1]] * (3 - len(part)), axis=-1)
+        filmed = apply_film(light, plain, layers, camera, border="dark")
+        behind += [filmed[..., k] for k in range(len(part))]
+    return behind
+
+
+def film_channel(channel: int, channels: int) -> int:
+    """The film's channel for one of a set's: a grey set's only one is the film's green."""
+    return 1 if channels == 1 else channel
+
+
 def predict_scenes(
     film: FilmModel, gains: Mapping[int, Sequence[float]], seen: Observations, camera: Camera, channel: int
 ) -> Iterator[PredictedScene]:
@@ -88,31 +127,22 @@ def predict_scenes(
         (d for d in range(-(-camera.width // _WIDTH), 33) if camera.width % d == 0 and camera.height % d == 0), 1
     )
     small = camera.resized(camera.width // factor, camera.height // factor)
-    plain = replace(film, veil_table={}, c1=np.zeros(3), c2=np.zeros(3))
-    # One operator at a time: planning it costs more than using it.
-    for entry in sorted(seen.scenes, key=lambda entry: entry.layers):
-        if entry.layers in gains:
-            yield _predict(entry, plain, float(gains[entry.layers][channel]), small, factor, channel)
-
-
-def _predict(
-    entry: FilmedScene, film: FilmModel, gain: float, camera: Camera, factor: int, channel: int
-) -> PredictedScene:
-    bare = decimate(entry.x[..., channel], factor)
-    # A grey set's one channel is the film's green one, which apply_film takes for (H, W) pictures.
-    light = bare if entry.x.shape[-1] == 1 else np.repeat(bare[..., None], 3, axis=2)
-    filmed = apply_film(light, film, entry.layers, camera, border="dark")
-    return PredictedScene(
-        scene=entry.scene,
-        target=entry.target,
-        layers=entry.layers,
-        files=entry.files,
-        bare=bare,
-        measured=decimate(entry.y[..., channel], factor),
-        predicted=gain * (filmed if filmed.ndim == 2 else filmed[..., channel]),
-        variance=decimate(entry.y_variance[..., channel], factor) / factor**2,
-        pitch_px=factor,
-    )
+    for layers in sorted({entry.layers for entry in seen.scenes} & set(gains)):
+        entries = [entry for entry in seen.scenes if entry.layers == layers]
+        bare = [decimate(entry.x[..., channel], factor) for entry in entries]
+        which = film_channel(channel, entries[0].x.shape[-1])
+        for entry, x, filmed in zip(entries, bare, pictures_behind(film, layers, bare, small, which)):
+            yield PredictedScene(
+                scene=entry.scene,
+                target=entry.target,
+                layers=layers,
+                files=entry.files,
+                bare=x,
+                measured=decimate(entry.y[..., channel], factor),
+                predicted=float(gains[layers][channel]) * filmed,
+                variance=decimate(entry.y_variance[..., channel], factor) / factor**2,
+                pitch_px=factor,
+            )
 
 
 @dataclass(frozen=True)

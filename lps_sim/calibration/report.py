@@ -117,8 +117,12 @@ def _known(material: Material, reach: float | None) -> list[str]:
     corner = np.degrees(np.arctan(np.hypot(camera.width, camera.height) / 2 / camera.f_px))
     errors = log_covariance(material.film)
     kind = "none is known" if errors is None else errors[1]
+    if any(check.status == "fail" for check in material.checks):
+        first = "Known: nothing to rely on. A check failed, and the numbers below describe these shots badly."
+    else:
+        first = f"Known: how the film scatters at N = {counts}, for scenes like these, within the errors shown below."
     items = [
-        f"Known: how the film scatters at N = {counts}, for scenes like these, within the noise shown below.",
+        first,
         "Not measured: other layer counts. They follow from the layer law, which is an assumption until a shot through "
         "such a stack is held against it.",
         f"Not measured: light that the film throws farther than the view reaches (its corners are {corner:.0f} degrees "
@@ -128,10 +132,11 @@ def _known(material: Material, reach: float | None) -> list[str]:
         "shots share (a wrong exposure time, stray light, a camera that processes its pictures) is in no error bar.",
     ]
     if reach is not None:
+        why = "the pixels end" if reach > 0.7 * camera.nyquist_cpr else "the film leaves less contrast than noise"
         items.insert(
             1,
-            f"Not seen without a model: contrast beyond {reach:.0f} cycles/rad. There the film leaves less than the "
-            "camera's noise, and the curve is the family's extrapolation.",
+            f"Not seen without a model: contrast beyond {reach:.0f} cycles/rad. There {why}, and the curve is the "
+            "family's extrapolation.",
         )
     if material.seen.grey:
         items.append("Not measured: colour. The set is grey, and all three channels carry the same numbers.")
