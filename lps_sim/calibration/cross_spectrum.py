@@ -64,7 +64,7 @@ class CrossSpectrum:
     Parameters
     ----------
     seen, reader : of :func:`lps_sim.calibration.observations.observe`
-    projection : "equal_area", "direction_cosines" or "pixel": the coordinates in which the film is a convolution
+    projection : one of ``lps_sim.geometry.PROJECTIONS``: the coordinates in which the film is a convolution
 
     Raises
     ------

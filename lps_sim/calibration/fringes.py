@@ -75,7 +75,7 @@ class FringeRatios:
     Parameters
     ----------
     seen, reader : of :func:`lps_sim.calibration.observations.observe`
-    projection : "equal_area", "direction_cosines" or "pixel": the coordinates in which frequencies are counted
+    projection : one of ``lps_sim.geometry.PROJECTIONS``: the coordinates in which frequencies are counted
 
     Attributes
     ----------

@@ -71,8 +71,8 @@ def write_report(
 def _lead(material: Material) -> str:
     family, counts = material.film.family, ", ".join(map(str, material.layers))
     return (
-        f"Family {family}, fitted to {len(material.seen.scenes)} filmed scenes at N = {counts} layers. Every number of "
-        "this page is in report.json beside it."
+        f"Family {family}, fitted to {len(material.seen.scenes)} {'simulated ' if material.shot_set.simulated else ''}"
+        f"filmed scenes at N = {counts} layers. Every number of this page is in report.json beside it."
     )
 
 
@@ -106,6 +106,7 @@ def summary_section(material: Material) -> Section:
         "converged": result.converged,
         "iterations": result.iterations,
         "highest_model_free_cpr": reach,
+        "simulated": material.shot_set.simulated,
         "checks": [check.to_dict() for check in checks],
     }
     return Section("Summary", "summary", blocks, numbers)
@@ -138,6 +139,8 @@ def _known(material: Material, reach: float | None) -> list[str]:
             f"Not seen without a model: contrast beyond {reach:.0f} cycles/rad. There {why}, and the curve is the "
             "family's extrapolation.",
         )
+    if material.shot_set.simulated:
+        items.insert(0, "No real film was measured: the set says that it is simulated.")
     if material.seen.grey:
         items.append("Not measured: colour. The set is grey, and all three channels carry the same numbers.")
     return items

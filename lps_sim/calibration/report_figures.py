@@ -150,7 +150,7 @@ def mtf_figure(
 
 
 def energy_figure(curves: Sequence[Curve], haze_angle_deg: float) -> Figure:
-    """Encircled energy with its band, one colour a layer count; the haze points sit on the line at 2.5 degrees."""
+    """Encircled energy with its band, one colour a layer count; the haze points sit on the dotted line."""
     figure, ((axes,),) = new_figure(1, 1, (8.5, 4.4))
     counts = [curve.layers for curve in curves]
     axes.axvline(haze_angle_deg, color=_GREY, linewidth=1, linestyle=":")
@@ -160,7 +160,7 @@ def energy_figure(curves: Sequence[Curve], haze_angle_deg: float) -> Figure:
         level = float(np.interp(haze_angle_deg, curve.at, curve.value))
         axes.plot([haze_angle_deg], [level], "o", color=colour, markersize=6)
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="angle (degrees)", ylabel="share of transmitted light within")
-    axes.set_xticks([0.1, 0.3, 1, 2.5, 10, 30, 60], ["0.1", "0.3", "1", "2.5", "10", "30", "60"])
+    axes.set_xticks([0.1, 0.3, 1, 3, 10, 30, 60], ["0.1", "0.3", "1", "3", "10", "30", "60"])
     axes.minorticks_off()
     axes.legend(fontsize="small", loc="upper left")
     return figure

@@ -121,6 +121,8 @@ def transfer_section(material: Material) -> Section:
 def energy_section(material: Material) -> Section:
     """Encircled energy, haze and transmittance."""
     c, theta = material.channel, np.radians(_THETA_DEG)
+    # Haze is read at 2.5 degrees at the film, which the camera sees smaller where the film hangs before it.
+    haze_deg = float(np.degrees(HAZE_ANGLE_RAD * material.film.geometry.blur_factor))
 
     def energy(film: FilmModel, layers: int) -> Floats:
         return film.encircled_energy(theta, layers)[:, c]
@@ -131,7 +133,7 @@ def energy_section(material: Material) -> Section:
     curves = [material.curve(n, _THETA_DEG, partial(energy, layers=n)) for n in material.layers]
     rows, numbers = [], []
     for n in material.layers:
-        haze = material.curve(n, np.degrees([HAZE_ANGLE_RAD]), partial(haze_of, layers=n))
+        haze = material.curve(n, np.array([haze_deg]), partial(haze_of, layers=n))
         gain = float(material.result.gains[n][c])
         sd = None if haze.high is None or haze.low is None else float(haze.high[0] - haze.low[0]) / 2
         direct, law = (
@@ -146,10 +148,10 @@ def energy_section(material: Material) -> Section:
     columns = ["layers", "haze", "95 %", "unscattered share", "fitted gain", "transmittance by the law"]
     blocks = [
         page.picture(
-            energy_figure(curves, float(np.degrees(HAZE_ANGLE_RAD))),
-            "Share of the transmitted light within an angle of its direction, with its 95 % band. Dots: 2.5 degrees, "
-            "where haze is read (ASTM D1003).",
-            "Encircled energy against angle, one curve a layer count, with the point at 2.5 degrees marked.",
+            energy_figure(curves, haze_deg),
+            "Share of the transmitted light within an angle of its direction, as the camera sees it, with its 95 % "
+            f"band. Dots: {haze_deg:.3g} degrees, which are 2.5 at the film, where haze is read (ASTM D1003).",
+            "Encircled energy against angle, one curve a layer count, with the haze point marked.",
         ),
         page.table(rows, columns, "Light by layer count"),
         page.paragraph(
