@@ -92,16 +92,15 @@ def pictures_behind(
         film,
         sigma_rad=alone(film.sigma_rad),
         components=tuple(Scattering(c.kind, alone(c.tau), alone(c.s_rad), alone(c.beta)) for c in film.components),
-        c1=np.zeros(3),
-        c2=np.zeros(3),
         veil_table={},
     )
+    passed = plain.transmittance(layers)
     behind: list[Floats] = []
     for start in range(0, len(pictures), 3):
         part = list(pictures[start : start + 3])
         light = np.stack(part + [part[-1]] * (3 - len(part)), axis=-1)
         filmed = apply_film(light, plain, layers, camera, border="dark")
-        behind += [filmed[..., k] for k in range(len(part))]
+        behind += [filmed[..., k] / passed[k] for k in range(len(part))]
     return behind
 
 

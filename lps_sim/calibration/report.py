@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from .. import report as page
 from ..error_bars import log_covariance
 from ..files import write_atomic
-from ..film import FilmModel
-from ..film_report import parameters
 from .fit import FitResult
 from .report_material import Material, Section
 from .report_sections import edges_section, energy_section, shots_section, transfer_section
+from .report_trust import families_section, geometries_section, jackknife_section, parameters_section
 from .shots import ShotSet
 
 Floats = NDArray[np.float64]
@@ -118,6 +117,10 @@ def _known(material: Material, reach: float | None) -> list[str]:
     corner = np.degrees(np.arctan(np.hypot(camera.width, camera.height) / 2 / camera.f_px))
     errors = log_covariance(material.film)
     kind = "none is known" if errors is None else errors[1]
+    if material.result.dominant == "noise":
+        larger = "Noise is the larger part."
+    else:
+        larger = f"Noise is the smaller part; the choice of {material.result.dominant}s matters more."
     if any(check.status == "fail" for check in material.checks):
         first = "Known: nothing to rely on. A check failed, and the numbers below describe these shots badly."
     else:
@@ -129,8 +132,8 @@ def _known(material: Material, reach: float | None) -> list[str]:
         f"Not measured: light that the film throws farther than the view reaches (its corners are {corner:.0f} degrees "
         "from the axis). The far tail is the kernel family's, not the data's; it moves transmittance and encircled "
         "energy at large angles.",
-        f"Error bars hold: {kind}. Noise alone is the smaller part: which shots were taken matters more, and what all "
-        "shots share (a wrong exposure time, stray light, a camera that processes its pictures) is in no error bar.",
+        f"Error bars hold: {kind}. {larger} What all shots share (a wrong exposure time, stray light, a camera that "
+        "processes its pictures) is in no error bar.",
     ]
     if reach is not None:
         why = "the pixels end" if reach > 0.7 * camera.nyquist_cpr else "the film leaves less contrast than noise"
@@ -144,54 +147,6 @@ def _known(material: Material, reach: float | None) -> list[str]:
     if material.seen.grey:
         items.append("Not measured: colour. The set is grey, and all three channels carry the same numbers.")
     return items
-
-
-def parameters_section(material: Material) -> Section:
-    """Parameters with both kinds of error."""
-    film = material.film
-    noise = _by_name(film, None if film.covariance is None else np.sqrt(np.diag(film.covariance)))
-    jackknife = _by_name(film, film.jackknife_spread)
-    rows, numbers = [], []
-    for row in parameters(film):
-        name, values = row["name"], np.asarray(row["value"])
-        value = f"{values[0]:.4g}" if np.ptp(values) == 0 else " / ".join(f"{v:.4g}" for v in values)
-        errors = [errors.get(name) for errors in (noise, jackknife)]
-        rows.append([name, value, row["unit"], *("–" if e is None else f"{100 * e:.2g} %" for e in errors)])
-        numbers.append({**row, "relative_sd_noise": errors[0], "relative_sd_jackknife": errors[1]})
-    blocks = [
-        page.table(rows, ["parameter", "value (R / G / B if they differ)", "unit", "sd by noise", "sd by jackknife"]),
-        page.paragraph(
-            "Noise is what repeats of the same shots would differ by. The jackknife leaves out one kind of shots at a "
-            "time: it holds what the model cannot describe, and is the one to quote. A dash: not estimated."
-        ),
-    ]
-    return Section("Parameters per sheet", "parameters", blocks, numbers)
-
-
-def _by_name(film: FilmModel, values: Floats | None) -> dict[str, float]:
-    """Parameter -> worst channel's value."""
-    found: dict[str, float] = {}
-    for name, value in zip(film.parameter_names, [] if values is None else values):
-        stem = name.partition("_")[0]
-        found[stem] = max(found.get(stem, 0.0), float(value))
-    return found
-
-
-def families_section(material: Material) -> Section:
-    """Which families competed."""
-    scores = material.result.scores
-    rows = [
-        [s.family, f"{s.bic - scores[0].bic:,.0f}", s.reduced_chi2, s.converged,
-         ", ".join(f"{name} {value:.4g}" for name, value in s.parameters.items())]
-        for s in scores
-    ]  # fmt: skip
-    columns = ["family", "BIC above the best", "chi² per degree", "converged", "parameters per sheet"]
-    blocks = [
-        page.table(rows, columns, "Kernel families on identical pixels, best first"),
-        page.paragraph("Ten units of BIC are strong evidence by themselves; noise-like differences are below that."),
-    ]
-    numbers = [{**vars(score), "bic_above_best": score.bic - scores[0].bic} for score in scores]
-    return Section("Families", "families", blocks, numbers)
 
 
 def exclusions_section(material: Material) -> Section:
@@ -232,7 +187,9 @@ SECTIONS: tuple[Callable[[Material], Section], ...] = (
     edges_section,
     transfer_section,
     energy_section,
+    jackknife_section,
     families_section,
+    geometries_section,
     exclusions_section,
     provenance_section,
 )

@@ -5,7 +5,7 @@ matplotlib is loaded when the first figure is made (:func:`lps_sim.report.new_fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from .predicted import EdgeSpread, PredictedScene
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from .uncertainty import LeftOut
 
 Floats = NDArray[np.float64]
 
@@ -163,6 +165,37 @@ def energy_figure(curves: Sequence[Curve], haze_angle_deg: float) -> Figure:
     axes.set_xticks([0.1, 0.3, 1, 3, 10, 30, 60], ["0.1", "0.3", "1", "3", "10", "30", "60"])
     axes.minorticks_off()
     axes.legend(fontsize="small", loc="upper left")
+    return figure
+
+
+def left_out_label(row: LeftOut) -> str:
+    """ "without edge", "without N = 4"."""
+    return f"without {'N = ' if row.kind == 'layer count' else ''}{row.left_out}"
+
+
+def jackknife_figure(rows: Sequence[LeftOut], noise: Mapping[str, float]) -> Figure:
+    """Moves of every parameter (one panel each, per cent) when shots are left out; grey: 95 % of the fit's noise.
+
+    ``noise``: parameter -> relative standard deviation of the full fit.
+    """
+    names = list(rows[0].shifts)
+    figure, (panels,) = new_figure(1, len(names), (1.9 * len(names) + 1.6, 0.28 * len(rows) + 1.1))
+    places = np.arange(len(rows))[::-1]
+    for axes, name in zip(panels, names):
+        moves = np.array([100 * np.expm1(row.shifts[name]) for row in rows])
+        significant = np.array([row.significant for row in rows])
+        reach = 196 * noise.get(name, 0.0)
+        axes.axvspan(-reach, reach, color=_GREY, alpha=0.25, linewidth=0)
+        axes.axvline(0, color=_GREY, linewidth=0.8)
+        axes.plot(moves[significant], places[significant], "o", color=PALETTE[1], markersize=5)
+        axes.plot(
+            moves[~significant], places[~significant], "o", color=PALETTE[1], markersize=5, markerfacecolor="none"
+        )
+        limit = max(1.15 * float(np.abs(moves).max()), reach, 1e-3)
+        axes.set(xlim=(-limit, limit), ylim=(-0.6, len(rows) - 0.4), title=name, xlabel="change (%)")
+        axes.set_yticks(places, [""] * len(rows))
+        axes.locator_params(axis="x", nbins=3)
+    panels[0].set_yticks(places, [left_out_label(row) for row in rows])
     return figure
 
 

@@ -101,8 +101,11 @@ class Material:
     @property
     def checks(self) -> list[Check]:
         """All checks, the worst first."""
+        own = [check for check, _ in self.comparisons]
+        names = {check.name for check in own}
         order = {"fail": 0, "warn": 1, "ok": 2}
-        return sorted((check for check, _ in self.comparisons), key=lambda check: order[check.status])
+        every = [*own, *(check for check in self.result.checks if check.name not in names)]
+        return sorted(every, key=lambda check: order[check.status])
 
     @property
     def exclusions(self) -> list[Exclusion]:

@@ -136,21 +136,28 @@ def energy_section(material: Material) -> Section:
         haze = material.curve(n, np.array([haze_deg]), partial(haze_of, layers=n))
         gain = float(material.result.gains[n][c])
         sd = None if haze.high is None or haze.low is None else float(haze.high[0] - haze.low[0]) / 2
-        direct, law = (
+        direct, passed = (
             float(value[c]) for value in (material.film.ballistic_fraction(n), material.film.transmittance(n))
         )
         rows.append(
-            [n, f"{100 * haze.value[0]:.1f} %", "–" if sd is None else f"± {100 * sd:.2g} %", direct, gain, law]
+            [n, f"{100 * haze.value[0]:.1f} %", "–" if sd is None else f"± {100 * sd:.2g} %", direct, gain, passed]
         )
         numbers.append(
-            {"layers": n, "haze": float(haze.value[0]), "haze_95": sd, "unscattered": direct, "gain": gain, "law": law}
+            {
+                "layers": n,
+                "haze": float(haze.value[0]),
+                "haze_95": sd,
+                "unscattered": direct,
+                "gain": gain,
+                "transmittance": passed,
+            }
         )
-    columns = ["layers", "haze", "95 %", "unscattered share", "fitted gain", "transmittance by the law"]
+    columns = ["layers", "haze", "95 %", "unscattered share", "fitted gain", "transmittance of the film"]
     blocks = [
         page.picture(
             energy_figure(curves, haze_deg),
             "Share of the transmitted light within an angle of its direction, as the camera sees it, with its 95 % "
-            f"band. Dots: {haze_deg:.3g} degrees, which are 2.5 at the film, where haze is read (ASTM D1003).",
+            f"band. Dots: {haze_deg:.3g} degrees, where haze is read (ASTM D1003: 2.5 degrees at the film).",
             "Encircled energy against angle, one curve a layer count, with the haze point marked.",
         ),
         page.table(rows, columns, "Light by layer count"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from lps_sim.calibration.observations import observe
 from lps_sim.calibration.predicted import PredictedScene, edge_spread, predict_scenes
 from lps_sim.calibration.report import write_report
 from lps_sim.calibration.report_material import Material
+from lps_sim.calibration.report_trust import jackknife_section
 from lps_sim.calibration.shots import ShotSet
 from lps_sim.calibration.simulate import simulate_shots
+from lps_sim.calibration.uncertainty import LeftOut
 from lps_sim.camera import Camera
 from lps_sim.film import FilmModel
+from lps_sim.report import Page
 
 from .test_calibration_model_free import fringes, gaussian_film, perturbed, targets
 from .test_report import Outline
@@ -54,8 +58,8 @@ def test_the_page_is_whole_and_every_picture_is_described(written):
     outline = Outline(text)
     assert outline.open == []
     images = outline.named("img")
-    # Two layer counts of pictures, an edge, transfer functions and energy.
-    assert len(images) == 5
+    # Two layer counts of pictures, an edge, transfer functions, energy, jackknife.
+    assert len(images) == 6
     assert all(len(image["alt"] or "") > 30 for image in images)
     assert "http" not in text.replace("http-equiv", "")
     assert "predicting the shots" in steps
@@ -66,7 +70,8 @@ def test_the_numbers_are_the_fits(fitted, written):
     _, numbers, _ = written
     assert numbers["film"] == result.film.name
     assert numbers["summary"]["verdict"] == "usable"
-    assert {check["name"]: check["status"] for check in numbers["summary"]["checks"]} == {
+    status = {check["name"]: check["status"] for check in numbers["summary"]["checks"]}
+    assert status == {check.name: check.status for check in result.checks} | {
         "model-free MTF": "ok",
         "fringe MTF": "ok",
     }
@@ -76,10 +81,16 @@ def test_the_numbers_are_the_fits(fitted, written):
     for row in numbers["energy"]["rows"]:
         assert row["haze"] == pytest.approx(result.film.haze(row["layers"])[1])
         assert row["gain"] == pytest.approx(result.gains[row["layers"]][1])
-    assert [score["family"] for score in numbers["families"]] == [result.film.family]
+    assert [score["bic"] for score in numbers["families"]] == [score.bic for score in result.scores]
     sigma = next(row for row in numbers["parameters"] if row["name"] == "sigma")
     assert sigma["value"] == pytest.approx(np.degrees(result.film.sigma_rad))
     assert 0 < sigma["relative_sd_noise"] < 0.01
+    assert sigma["interval_95"] == {
+        name: pytest.approx(pair) for name, pair in result.intervals.items() if name.startswith("sigma")
+    }
+    assert numbers["jackknife"]["dominant"] == result.dominant
+    assert [row["left_out"] for row in numbers["jackknife"]["rows"]] == [row.left_out for row in result.jackknife]
+    assert len(numbers["geometries"]) == len(result.geometries)
     assert {estimate["source"] for estimate in numbers["mtf"]["model_free"]} == {"cross spectrum", "fringes"}
     assert len(numbers["shots"]) == 8 * len(LAYERS)
     assert len(numbers["edges"]) == len(LAYERS)
@@ -91,10 +102,10 @@ def test_the_page_shows_what_the_json_holds(written):
     for shot in numbers["shots"]:
         assert f"{shot['rms_in_noise']:.3g}</td>" in text
     for check in numbers["summary"]["checks"]:
-        assert check["text"] in text
+        assert check["text"] in unescape(text)
     assert numbers["provenance"]["checksum"] in text
     assert "Not measured: other layer counts." in text
-    assert "noise only" in text
+    assert "noise and systematic" in text
 
 
 def test_a_sound_fit_leaves_noise_and_a_wrong_film_does_not(fitted):
@@ -136,6 +147,33 @@ def test_bands_are_the_covariance_carried_through_the_law(fitted):
         4, q, lambda known: known.mtf(q, 4)[:, 1]
     )
     assert bare.low is None
+
+
+def test_the_jackknife_names_what_moves_and_what_dominates(fitted):
+    _, shots, result = fitted
+    rows = tuple(
+        LeftOut(kind, name, {"sigma": move, "tau1": -move}, abs(move) > 0.01)
+        for kind, name, move in (
+            ("shot type", "edge", 0.03),
+            ("shot type", "noise", -0.04),
+            ("layer count", "1", 0.001),
+            ("layer count", "4", 0.0),
+        )
+    )
+    section = jackknife_section(Material(replace(result, jackknife=rows, dominant="shot type"), shots))
+    # sqrt((G - 1)/G sum d^2) over two groups and two parameters.
+    assert section.numbers["sd"] == {
+        "shot type": pytest.approx(np.sqrt(0.03**2 + 0.04**2)),
+        "layer count": pytest.approx(0.001),
+    }
+    text = Page("t").section(section.heading, *section.blocks).render()
+    assert "the choice of shot types makes most of them" in text
+    assert "without N = 4" in text
+    assert "+3 %" in text
+    noisy = jackknife_section(Material(replace(result, jackknife=rows, dominant="noise"), shots))
+    assert "which shots were taken matters less" in Page("t").section("s", *noisy.blocks).render()
+    nothing = jackknife_section(Material(replace(result, jackknife=()), shots))
+    assert "Not estimated" in Page("t").section("s", *nothing.blocks).render()
 
 
 @pytest.mark.parametrize("turn_deg", [5.0, 95.0, 185.0])
