@@ -12,6 +12,7 @@ from .common import CAMERA, FILM, LAYERS, SIZE, json_option, print_json, progres
 
 if TYPE_CHECKING:
     from lps_sim import Camera, FilmModel
+    from lps_sim.calibration.checks import Check
     from lps_sim.calibration.fit import FitResult
     from lps_sim.calibration.simulate import Scene
 
@@ -25,6 +26,7 @@ _BRACKET = (1.0, 8.0)
 
 
 camera_option = click.option("--camera", type=CAMERA, help="The camera; default: the one stored with the film.")
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 SHOTS = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -165,84 +167,155 @@ def simulate_shots_command(
 @click.argument("shots", metavar="SHOTS.yaml", type=SHOTS)
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Film file.")
 @click.option("--layers", type=LAYERS, help="Use only the film shots of these layer counts.")
+@click.option(
+    "--report", type=click.Path(file_okay=False, path_type=Path), help="Write report.html and report.json here."
+)
 @click.option("--family", default="auto", show_default=True, help="Kernel family, or auto: the best by BIC.")
-@click.option("--geometry", default="equal_area", show_default=True, help="Projection of the convolution, or auto.")
+@click.option("--law", default="auto", show_default=True, help="From one layer to many: radiative, poisson, or auto.")
+@click.option("--geometry", default="auto", show_default=True, help="Where the blur is the same for every direction.")
+@click.option("--jackknife/--no-jackknife", default=True, help="Leave shots out in turn for the systematic error.")
+@click.option("--force", is_flag=True, help="Fit although a check of the shots failed.")
 @click.option("--name", help="Of the film; default: the file's stem.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of pixels.")
 @json_option
 def fit(
     shots: Path,
     out: Path,
     layers: tuple[int, ...] | None,
+    report: Path | None,
     family: str,
+    law: str,
     geometry: str,
+    jackknife: bool,
+    force: bool,
     name: str | None,
-    seed: int,
     as_json: bool,
 ) -> None:
-    """Fit a film to calibration shots."""
+    """Fit a film to calibration shots.
+
+    The shots are checked first; where a check fails there is no film unless --force. Exit status 1 if any check of the
+    shots, of the fit or of the comparison with a model-free estimate failed.
+    """
     import datetime
 
-    from lps_sim.calibration.fit import fit_film
+    from lps_sim.calibration.calibrate import RefusedShotsError, calibrate
+    from lps_sim.calibration.checks import failed
     from lps_sim.calibration.shots import ShotSet
 
     shot_set = ShotSet.load(shots)
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    page = None
     with progress_display() as progress:
         task = progress.add_task("reading", total=None)
-        result = fit_film(
-            shot_set,
-            layers,
-            family,
-            geometry,
-            name or out.stem,
-            seed,
-            today,
-            on_step=lambda step: progress.update(task, description=step),
-        )
-        progress.update(task, description="fitted", completed=1, total=1)
-    result.film.save(out)
+
+        def say(step: str) -> None:
+            progress.update(task, description=step)
+
+        try:
+            result = calibrate(shot_set, layers, family, geometry, name or out.stem, today, say, law, jackknife, force)
+        except RefusedShotsError as error:
+            refused = error.checks
+        else:
+            refused = ()
+            result.film.save(out)
+            if report is not None:
+                from lps_sim.calibration.report import write_report
+
+                page = write_report(result, shot_set, report, say)
+        progress.update(task, description="done", completed=1, total=1)
+    if refused:
+        _refuse(refused, as_json)
     if as_json:
-        print_json(_fit_summary(result, out))
+        print_json(_fit_summary(result, out, page))
     else:
-        _print_fit(result, out)
-    if not result.converged:
-        raise click.ClickException("the search did not converge; the film was written, but do not trust it")
+        _print_fit(result, out, page)
+    wrong = failed(result.checks)
+    if wrong:
+        names = ", ".join(check.name for check in wrong)
+        raise click.ClickException(f"do not trust this film: {len(wrong)} checks failed ({names}); it was written")
 
 
-def _fit_summary(result: FitResult, out: Path) -> dict[str, Any]:
+def _refuse(checks: Sequence[Check], as_json: bool) -> None:
+    """Say which checks of the shots failed, and end with status 1."""
+    from lps_sim.calibration.checks import failed
+
+    if as_json:
+        print_json({"film": None, "checks": [check.to_dict() for check in checks]})
+    else:
+        print_checks(checks)
+    names = ", ".join(check.name for check in failed(checks))
+    raise click.ClickException(f"no film: the shots failed these checks: {names}; --force fits all the same")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """The table of checks, with the cures under what is not ok."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("check", "status", "figure and limit", title="checks")
+    for one in checks:
+        text = f"{one.text}\n-> {one.cure}" if one.cure else one.text
+        table.add_row(one.name, f"[{_COLOURS[one.status]}]{one.status}[/]", text)
+    Console().print(table)
+
+
+def _fit_summary(result: FitResult, out: Path, page: Path | None) -> dict[str, Any]:
+    from lps_sim.error_bars import parameter_values
+
+    values = parameter_values(result.film)
     return {
         "film": str(out),
+        "report": None if page is None else str(page),
         "checksum": result.film.checksum(),
         "family": result.film.family,
+        "law": result.film.layer_law,
+        "geometry": vars(result.film.geometry),
         "converged": result.converged,
         "iterations": result.iterations,
         "reduced_chi2": result.reduced_chi2,
+        "parameters": {
+            name: {"value": values[name], "low": low, "high": high} for name, (low, high) in result.intervals.items()
+        },
+        "dominant_error": result.dominant,
         "gains": result.gains,
         "families": [vars(score) for score in result.scores],
+        "geometries": [vars(score) for score in result.geometries],
+        "jackknife": [vars(row) for row in result.jackknife],
+        "checks": [check.to_dict() for check in result.checks],
         "residuals": [vars(row) for row in result.residuals],
         "exclusions": [vars(item) for item in result.exclusions],
     }
 
 
-def _print_fit(result: FitResult, out: Path) -> None:
+def _print_fit(result: FitResult, out: Path, page: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from lps_sim.error_bars import parameter_values
+
     console = Console()
-    table = Table("family", "BIC above best", "reduced chi2", "parameters per sheet", title="families, best first")
+    table = Table("law", "family", "BIC above best", "reduced chi2", "parameters per sheet", title="best first")
     for score in result.scores:
         values = ", ".join(f"{name} {value:.4g}" for name, value in score.parameters.items())
-        table.add_row(score.family, f"{score.bic - result.scores[0].bic:.0f}", f"{score.reduced_chi2:.2f}", values)
+        bic = f"{score.bic - result.scores[0].bic:.0f}"
+        table.add_row(score.law, score.family, bic, f"{score.reduced_chi2:.2f}", values)
     console.print(table)
-    table = Table("scene", "layers", "channel", "pixels", "weighted rms", "relative rms", title="shots used")
-    for row in result.residuals:
-        cells = row.scene, str(row.layers), "RGB"[row.channel], str(row.pixels), f"{row.rms:.2f}"
-        table.add_row(*cells, f"{100 * row.relative_rms:.2f} %")
+    if result.geometries:
+        table = Table("geometry", "oblique", "chi2 a pixel, left out", "above the chosen", title="cross-validation")
+        for row in result.geometries:
+            above = f"{row.above_best:.3f} +- {row.above_best_sd:.3f}"
+            table.add_row(row.projection, "yes" if row.oblique_ballistic else "", f"{row.score:.3f}", above)
+        console.print(table)
+    known = parameter_values(result.film)
+    table = Table("parameter", "value", "95 % interval", title=f"per sheet; error mostly from {result.dominant}")
+    for name, (low, high) in result.intervals.items():
+        table.add_row(name, f"{known[name]:.4g}", f"{low:.4g} .. {high:.4g}")
     console.print(table)
+    print_checks(result.checks)
     for item in result.exclusions:
         console.print(f"left out: {item.what}: {item.reason}")
-    console.print(f"reduced chi2 {result.reduced_chi2:.2f} after {result.iterations} steps; written to {out}")
+    console.print(f"reduced chi2 {result.reduced_chi2:.2f}; written to {out}")
+    if page is not None:
+        console.print(f"report: {page}")
 
 
 @click.command()

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from .common import LAYERS, json_option, print_json
-from .film_calibration import SHOTS
-
-if TYPE_CHECKING:
-    from lps_sim.calibration.checks import Check
-
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+from .film_calibration import SHOTS, print_checks
 
 
 @click.command()
@@ -35,18 +29,6 @@ def check(shots: Path, layers: tuple[int, ...] | None, as_json: bool) -> None:
         print_checks(checks)
     if wrong:
         raise click.ClickException(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(c.name for c in wrong)}")
-
-
-def print_checks(checks: list[Check]) -> None:
-    """The table of checks, with the cures under what is not ok."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("check", "status", "figure and limit", title="calibration shots")
-    for one in checks:
-        text = f"{one.text}\n-> {one.cure}" if one.cure else one.text
-        table.add_row(one.name, f"[{_COLOURS[one.status]}]{one.status}[/]", text)
-    Console().print(table)
 
 
 @click.command()

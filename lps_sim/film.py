@@ -57,8 +57,8 @@ class FilmGeometry:
     Parameters
     ----------
     projection : "sphere" (the same blur for every direction), "equal_area" (the same in the plane of radius
-        2 sin(theta/2), which is the sphere but for a distortion of shapes), "direction_cosines" (sin theta), "two_stage" (rough face in
-        direction cosines, then bulk in equal area) or "pixel" (tan theta, for comparison only)
+        2 sin(theta/2), which is the sphere but for a distortion of shapes), "direction_cosines" (sin theta),
+        "two_stage" (rough face in direction cosines, then bulk in equal area) or "pixel" (tan theta, for comparison)
     oblique_ballistic : the unscattered part falls with obliquity, by its longer way in the sheets, exp(-N tau / cos
         theta'), sin theta' = sin theta / n, and by what the faces reflect (:func:`lps_sim.geometry.face_loss`)
     refractive_index : of the film, 1..3

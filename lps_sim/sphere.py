@@ -134,7 +134,9 @@ class SphereCorrection:
         #: of the transfer function and of its slope: (2, 3, *padded)
         self.response: np.ndarray = response.astype(dtype)
         self._alike = bool(np.ptp(self.response, axis=1).max() == 0)
-        self._spread = [self._spline_matrix(nodes, count).astype(dtype) for nodes, count in zip(shape, cells)]
+        self._spread: list[np.ndarray] = [
+            self._spline_matrix(nodes, count).astype(dtype) for nodes, count in zip(shape, cells)
+        ]
 
     def _mean_response(self, q: np.ndarray, step: float) -> np.ndarray:
         """Frequency response of the mean over a cell's nodes."""
@@ -169,7 +171,7 @@ class SphereCorrection:
         spectra = bend.spectra(small, bend.u.astype(dtype), bend.v.astype(dtype))
         for weight, (by_transfer, by_slope) in zip(bend.output, spectra):
             part = fft.irfft2(by_transfer * transfer + by_slope * slope, bend.padded)
-            total += (weight[inside] * part[(slice(None), *inside)]).astype(dtype)
+            total += (weight[inside] * part[:, inside[0], inside[1]]).astype(dtype)
         return self._spread[0] @ total @ self._spread[1].T
 
 

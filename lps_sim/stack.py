@@ -241,8 +241,8 @@ def scattered_transfer(
     ----------
     q_cpr : any shape, cycles/rad
     events, refractive_index, layers : the stack
-    kernel : of p / sqrt(cos theta) in equal-area radii instead, the kernel of the reciprocal operator: a beam along the normal causes the
-        radiance p / cos(theta), and BTDF(in, out) = h(angle between) / sqrt(cos_in cos_out)
+    kernel : of p / sqrt(cos theta) in equal-area radii instead, the kernel of the reciprocal operator: a beam along
+        the normal causes the radiance p / cos(theta), and BTDF(in, out) = h(angle between) / sqrt(cos_in cos_out)
     """
     spline = _transfer(events, refractive_index, layers, kernel)
     q = np.asarray(q_cpr, dtype=float)

@@ -104,6 +104,9 @@ def robust_weights(solution: Solution, basis: OperatorBasis, pixels: Sequence[Fi
     for part in pixels:
         n = part.source.layers
         light = np.exp(solution.log_gains[n]) * part.light(film_coefficients(basis, film, n))
+        # The bare picture's own noise comes through where light does: it was not known before the film was.
+        sharp = (np.exp(solution.log_gains[n]) * float(film.ballistic_fraction(n)[0])) ** 2 * part.x_variance
+        part.root_weight = part.root_weight / np.sqrt(1 + sharp * part.root_weight**2)
         residual = part.root_weight * (light - part.y)
         # What a whole shot misses is no outlier: the shot's own spread is the yardstick.
         used = part.root_weight > 0

@@ -25,6 +25,7 @@ MODEL_FLOOR = 0.002  # of y: the law itself is not better than this
 _FIT_WIDTH = 400  # wider shots are area-averaged: a film blurs more than the pixels that are lost
 # Channels of a scene that differ by less than this, smoothed and apart from their gains, show one grey picture.
 _NEUTRAL = 0.02
+_SATURATED_VARIANCE = 1.0  # of a bare pixel that no exposure holds: it is only known to be bright
 _TILES = (6, 8)  # rows, columns of the picture within which residuals may depend on each other
 
 
@@ -53,8 +54,8 @@ class FilmedPixels:
     """One filmed scene in one channel at every pixel of the fit.
 
     columns : (P, J) float32, shared by the layer counts of a scene; gain: of the channel's x against the columns'
-    y : (P,) filmed light; root_weight : (P,) sqrt(w), 0 where nothing is known; correction : (P,) what the chosen
-    geometry adds to the columns' own; tiles : (P,) part of the picture
+    y : (P,) filmed light; root_weight : (P,) sqrt(w), 0 where nothing is known; x_variance : (P,) of the bare picture;
+    correction : (P,) what the chosen geometry adds to the columns' own; tiles : (P,) part of the picture
     """
 
     source: FilmedScene
@@ -63,6 +64,7 @@ class FilmedPixels:
     gain: float
     y: Floats
     root_weight: Floats
+    x_variance: Floats
     tiles: NDArray[np.intp]
     correction: Floats = field(default_factory=lambda: np.zeros(0))
 
@@ -138,8 +140,9 @@ def filmed_pixels(seen: Observations, basis: OperatorBasis, refractive_index: fl
             variance = decimate(entry.y_variance[..., channel], factor).ravel() / factor**2
             y = decimate(entry.y[..., channel], factor).ravel()
             weight = 1.0 / (variance + (MODEL_FLOOR * y) ** 2)
+            bare = decimate(np.minimum(entry.x_variance[..., channel], _SATURATED_VARIANCE), factor).ravel() / factor**2
             gain = gains_here[channel] if len(gains_here) > 1 else gains_here[0]
-            result.append(FilmedPixels(entry, channel, made[key], float(gain), y, np.sqrt(weight), tiles))
+            result.append(FilmedPixels(entry, channel, made[key], float(gain), y, np.sqrt(weight), bare, tiles))
     return result
 
 

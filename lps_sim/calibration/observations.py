@@ -42,13 +42,15 @@ class Exclusion:
 class FilmedScene:
     """One scene at one layer count: input x and output y in linear light, veil off and vignetting out.
 
-    x, y, y_variance : (H, W, C), C = 1 for grey sets and 3 for colour; y_variance is infinite where y is saturated
+    x, y, x_variance, y_variance : (H, W, C), C = 1 for grey sets and 3 for colour; y_variance is infinite where y is
+        saturated
     """
 
     scene: str
     target: str
     layers: int
     x: Floats
+    x_variance: Floats
     y: Floats
     y_variance: Floats
     files: tuple[str, ...]
@@ -150,7 +152,7 @@ def observe(
         if off is None and count:
             result.exclusions.append(Exclusion(f"veil at {count} layers", "no screen_off shot; veil taken as 0"))
 
-    inputs: dict[str, Floats | None] = {}
+    inputs: dict[str, tuple[Floats, Floats] | None] = {}
     for scene in dict.fromkeys(shot.scene for shot in filmed):
         bare_shots = [s for s in shot_set.select(scene=scene, layers=0) if s.target not in _NO_SCENE]
         inputs[scene] = None
@@ -162,12 +164,14 @@ def observe(
             share = f"{100 * bare.saturated_share:.2g} % of the bare picture saturated at every exposure"
             result.exclusions.append(Exclusion(f"scene {scene}", share))
             continue
-        inputs[scene] = (bare.mean - result.off[0]) / v
+        inputs[scene] = ((bare.mean - result.off[0]) / v, bare.variance / v**2)
 
-    for scene, x in inputs.items():
-        for count in counts if x is not None else []:
+    for scene, known in inputs.items():
+        if known is None:
+            continue
+        for count in counts:
             shots = [s for s in filmed if s.scene == scene and s.layers == count]
-            if not shots or x is None:
+            if not shots:
                 continue
             merged = reader.merge(shots)
             files = tuple(shot.file for shot in shots)
@@ -175,7 +179,7 @@ def observe(
                 result.exclusions.append(Exclusion(", ".join(files), "saturated everywhere"))
                 continue
             y = (merged.mean - result.off[count]) / v
-            result.scenes.append(FilmedScene(scene, shots[0].target, count, x, y, merged.variance / v**2, files))
+            result.scenes.append(FilmedScene(scene, shots[0].target, count, *known, y, merged.variance / v**2, files))
     return result, reader
 
 

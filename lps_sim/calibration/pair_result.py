@@ -15,13 +15,13 @@ from ..files import sha256_file
 from ..film import FilmGeometry, FilmModel
 from .checks import Check, failed
 from .families import Family
-from .fit import lossless_gain
 from .pair_checks import checks_of, unresolved
 from .pair_geometry import precision_px
 from .pair_material import Material
 from .pair_model import PROJECTION, Shot, View
 from .pair_solver import HOMOGRAPHY, Solution, covariance, model, prior
 from .pair_timing import TimeMatch
+from .transmittance import lossless_gain
 
 Floats = NDArray[np.float64]
 

@@ -75,8 +75,9 @@ def noise_covariance(search: Search, solution: Solution, pixels: Sequence[Filmed
         derivative[:, search.size + search.counts.index(n)] = light
         scores = derivative * lean[:, None]
         tiles = int(part.tiles.max()) + 1
-        total = np.stack([np.bincount(part.tiles, column, tiles) for column in scores.T], axis=1)
-        sums[part.source.scene] = sums.get(part.source.scene, 0.0) + total
+        total = np.stack([np.bincount(part.tiles, column, tiles) for column in scores.T], axis=1).astype(float)
+        known = sums.get(part.source.scene)
+        sums[part.source.scene] = total if known is None else known + total
     scores = np.concatenate(list(sums.values()))
     clusters = len(scores)
     inverse = _inverse(hessian)
