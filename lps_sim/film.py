@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -220,9 +220,10 @@ class FilmModel:
         if self.layer_law == "poisson" or not n:
             return np.exp(-n * sheet_exponent(q, np.zeros(3), self.components))
         factor = np.exp(-n * sheet_exponent(q, np.zeros(3), self.components[1:]))
-        for c in range(3):
-            bulk, index = self.bulk_events(c), self.geometry.refractive_index
-            factor[..., c] *= stack.direct_share(bulk, index, n) + stack.scattered_transfer(q, bulk, index, n, kernel)
+        index = self.geometry.refractive_index
+        factor *= self._by_channel(
+            lambda bulk: stack.direct_share(bulk, index, n) + stack.scattered_transfer(q, bulk, index, n, kernel)
+        )
         return factor
 
     def _at_film(self, q_cpr: ArrayLike) -> Floats:
@@ -238,19 +239,27 @@ class FilmModel:
         n = check_layers(layers, 0)
         if self.layer_law == "poisson" or not n:
             return np.exp(-n * self.bulk_tau())
-        bulk = [stack.direct_share(self.bulk_events(c), self.geometry.refractive_index, n) for c in range(3)]
-        return np.array(bulk) * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
+        bulk = self._by_channel(lambda events: stack.direct_share(events, self.geometry.refractive_index, n))
+        return bulk * np.exp(-n * (self.bulk_tau() - self.components[0].tau))
 
     def ballistic_fraction(self, layers: int) -> Floats:
         """b_N, (3,) share of the transmitted light left unscattered: 0 with a rough face, else :meth:`bulk_direct`."""
         if check_layers(layers, 0) == 0:
             return np.ones(3)
+        if (self.sigma_rad > 0).all():
+            return np.zeros(3)
         return np.where(self.sigma_rad > 0, 0.0, self.bulk_direct(layers))
 
     def bulk_events(self, channel: int) -> tuple[stack.Event, ...]:
         """The bulk's events in one channel, for the transfer equation of the radiative law."""
         bulk = self.components[0]
         return ((float(bulk.tau[channel]), float(bulk.s_rad[channel]), float(bulk.beta[channel])),)
+
+    def _by_channel(self, value: Callable[[tuple[stack.Event, ...]], Any]) -> Floats:
+        """A figure of the bulk for each channel, (..., 3); equal channels are computed once."""
+        events = [self.bulk_events(c) for c in range(3)]
+        known = {key: np.asarray(value(key)) for key in dict.fromkeys(events)}
+        return np.stack([known[key] for key in events], axis=-1)
 
     def scattered_otf(self, q_cpr: ArrayLike, layers: int) -> Floats:
         """OTF_N - b_N, ``q.shape + (3,)``: the transfer function of the scattered light; 0 at high q."""
@@ -277,14 +286,15 @@ class FilmModel:
             known = self.kernel_otf(hankel.FREQUENCIES_CPR, n)
             return np.stack([hankel.point_spread(known[:, c])(radius) for c in range(3)], axis=-1)
         scale, index = self.geometry.blur_factor, self.geometry.refractive_index
-        solved = [stack.stack(self.bulk_events(c), index).kernel_density(radius / scale, n) for c in range(3)]
-        return np.stack(solved, axis=-1) / scale**2
+        return self._by_channel(lambda bulk: stack.stack(bulk, index).kernel_density(radius / scale, n)) / scale**2
 
     def kernel_beyond(self, radius: float, layers: int) -> Floats:
         """(3,) share of the operator's kernel beyond a radius of its plane, far out as in :meth:`far_kernel`."""
         if self.layer_law == "radiative":
             # The sphere ends at 90 degrees, and far grids reach beyond.
-            radii = np.linspace(min(radius, 1.5), 1.5, 400)
+            if radius >= 1.5:
+                return np.zeros(3)
+            radii = np.linspace(radius, 1.5, 400)
             return 2 * np.pi * trapezoid(self.far_kernel(radii, layers) * radii[:, None], radii, axis=0)
         known = self.kernel_otf(hankel.FREQUENCIES_CPR, check_layers(layers))
         within = [float(hankel.encircled(known[:, c])(np.array(radius))) for c in range(3)]

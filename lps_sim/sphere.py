@@ -17,7 +17,7 @@ this order for narrow and for wide kernels; the factor 1 + r^2/8 takes in the me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import fft
@@ -70,22 +70,19 @@ class SphereBend:
         output = np.broadcast_arrays(self.u**2, self.v**2, self.u * self.v, self.u, self.v, 1.0)
         self.output = [second * weight for weight in output]
 
-    def spectra(self, field: np.ndarray, u: np.ndarray, v: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """What H and G multiply behind each of the six products; field (..., rows, columns) at the places u, v."""
+    def spectra(self, field: np.ndarray, u: np.ndarray, v: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What H and G multiply behind each of the six products; field (rows, columns) at the places u, v."""
         plain, x_u, x_v, x_uu, x_vv, x_uv = (
             fft.rfft2(field * weight, self.padded) for weight in (1.0, u, v, u * u, v * v, u * v)
         )
         q_u, q_v = self._q_u, self._q_v
         along = -2 * (q_u * x_u + q_v * x_v)
-        pairs = [
-            (plain, q_v**2 * plain),
-            (plain, q_u**2 * plain),
-            (0 * plain, -2 * q_u * q_v * plain),
-            (-2 * x_u, q_u * along),
-            (-2 * x_v, q_v * along),
-            (x_uu + x_vv, q_v**2 * x_uu + q_u**2 * x_vv - 2 * q_u * q_v * x_uv),
-        ]
-        return [(by_transfer / 16, by_slope / 8) for by_transfer, by_slope in pairs]
+        yield plain / 16, q_v**2 * plain / 8
+        yield plain / 16, q_u**2 * plain / 8
+        yield 0 * plain, -q_u * q_v * plain / 4
+        yield -x_u / 8, q_u * along / 8
+        yield -x_v / 8, q_v * along / 8
+        yield (x_uu + x_vv) / 16, (q_v**2 * x_uu + q_u**2 * x_vv - 2 * q_u * q_v * x_uv) / 8
 
 
 def transfer_and_slope(transfer: Transfer, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,13 +162,15 @@ class SphereCorrection:
         small = fields.reshape(len(fields), rows, cell, columns, cell).mean(axis=(2, 4), dtype=dtype)
         if self._reflected:
             small = np.pad(small, ((0, 0), (top, top), (left, left)), mode="symmetric")
-        bend, (transfer, slope) = self._bend, response
+        bend = self._bend
         total = np.zeros((len(fields), rows, columns), dtype)
         inside = np.s_[top : top + rows, left : left + columns]
-        spectra = bend.spectra(small, bend.u.astype(dtype), bend.v.astype(dtype))
-        for weight, (by_transfer, by_slope) in zip(bend.output, spectra):
-            part = fft.irfft2(by_transfer * transfer + by_slope * slope, bend.padded)
-            total += (weight[inside] * part[:, inside[0], inside[1]]).astype(dtype)
+        # One channel at a time: twelve spectra of a full-size grid are some hundred MiB.
+        for channel, (transfer, slope) in enumerate(zip(*response)):
+            spectra = bend.spectra(small[channel], bend.u.astype(dtype), bend.v.astype(dtype))
+            for weight, (by_transfer, by_slope) in zip(bend.output, spectra):
+                part = fft.irfft2(by_transfer * transfer + by_slope * slope, bend.padded)
+                total[channel] += (weight[inside] * part[inside]).astype(dtype)
         return self._spread[0] @ total @ self._spread[1].T
 
 

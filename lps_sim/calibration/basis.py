@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,14 @@ _TAIL_MESH = 33
 _RINGS = 3
 _SPLINE_ORDER = 5
 _MARGIN = 4
+
+
+@dataclass(frozen=True)
+class SceneSpectra:
+    """One scene on the padded grids: its spectrum, and what the sphere's corrections start from (none elsewhere)."""
+
+    plain: NDArray[np.complex64]
+    bent: list[tuple[NDArray[np.complex64], NDArray[np.complex64]]]
 
 
 class OperatorBasis:
@@ -102,16 +111,21 @@ class OperatorBasis:
     def _far_maps(self) -> tuple[Floats, Floats]:
         return hankel.node_maps(self._tail_nodes_rad, np.array([self._uniform_radius]))
 
-    def picture(self, x: Floats, coefficients: Floats) -> Floats:
-        """(H W,) the scattered light of one scene (H, W) behind one transfer function, ``matrix @ coefficients``."""
+    def pictures(self, scenes: Mapping[str, SceneSpectra], coefficients: Floats) -> dict[str, Floats]:
+        """Scene -> (H W,) its scattered light behind one transfer function, ``matrix @ coefficients``."""
         whole = [sum(c * part for c, part in zip(coefficients, self._responses))]
-        bends = [
-            (
-                sum(c * h for c, (h, _) in zip(coefficients, self._bends)),
-                sum(c * g for c, (_, g) in zip(coefficients, self._bends)),
-            )
-        ]
-        return self._columns(x, np.arange(x.size), whole, bends if self._bends else [])[:, 0]
+        bends = [sum(c * part for c, part in zip(coefficients, pair)) for pair in zip(*self._bends)]
+        everywhere = np.arange(self._cosine.size)
+        return {
+            name: self._columns(known, everywhere, whole, [(bends[0], bends[1])] if bends else [])[:, 0]
+            for name, known in scenes.items()
+        }
+
+    def spectra(self, x: Floats) -> SceneSpectra:
+        """The spectra of one scene (H, W) that every column and picture starts from."""
+        field = map_coordinates(x, self._from_frame, order=_SPLINE_ORDER, mode="reflect") * self._w_in
+        plain = (fft.rfft2(field, self._padded) / self._spline_response).astype(np.complex64)
+        return SceneSpectra(plain, self._bent_spectra(field))
 
     def unscattered(self, refractive_index: float) -> tuple[Floats, Floats]:
         """Oblique unscattered light, (H, W) each: its way through a sheet beyond one thickness, loss at a face.
@@ -129,21 +143,19 @@ class OperatorBasis:
         x : (H, W) linear light
         pixels : (P,) flat indices of (H, W)
         """
-        return self._columns(x, pixels, self._responses, self._bends)
+        return self._columns(self.spectra(x), pixels, self._responses, self._bends)
 
     def _columns(
         self,
-        x: Floats,
+        scene: SceneSpectra,
         pixels: NDArray[np.intp],
         responses: Sequence[NDArray],
         bends: Sequence[tuple[NDArray, NDArray]],
     ) -> Floats:
         """The scene behind every response, and behind the sphere's corrections of the first ones."""
         at = self._to_frame.reshape(2, -1)[:, pixels]
-        field = map_coordinates(x, self._from_frame, order=_SPLINE_ORDER, mode="reflect") * self._w_in
-        spectrum = (fft.rfft2(field, self._padded) / self._spline_response).astype(np.complex64)
-        bent = self._bent_spectra(field)
-        rows, width = field.shape
+        spectrum, bent = scene.plain, scene.bent
+        rows, width = self._w_in.shape
         columns = np.empty((pixels.size, len(responses)))
         for k, response in enumerate(responses):
             image = fft.irfft2(spectrum * response, self._padded)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..camera import Camera
 from ..film import FilmGeometry, FilmModel
-from .basis import OperatorBasis
+from .basis import OperatorBasis, SceneSpectra
 from .columns import FilmedPixels, SquareRoot, film_coefficients, square_roots
 from .families import Family
 from .solver import Search, Solution
@@ -176,20 +176,20 @@ def set_corrections(
     inputs: dict[str, Floats],
 ) -> None:
     """Give every filmed scene what ``geometry`` adds to the basis' own geometry, for one film (deferred correction)."""
-    own = basis.projection
-    if geometry.projection == own:
+    if geometry.projection == basis.projection:
         for part in pixels:
             part.correction = np.zeros(0)
         return
     bases = {name: _basis(camera, name) for name in _projections(geometry)}
-    known: dict[tuple[str, int], Floats] = {}
-    for part in pixels:
-        n, scene = part.source.layers, part.source.scene
-        if (scene, n) not in known:
-            here = basis.picture(inputs[scene], basis.coefficients(film, n, 0))
-            there = _scattered(replace(film, geometry=geometry), n, bases, inputs[scene])
-            known[scene, n] = there - here
-        part.correction = part.gain * known[scene, n]
+    spectra = {name: {scene: b.spectra(x) for scene, x in inputs.items()} for name, b in bases.items()}
+    own = {scene: basis.spectra(x) for scene, x in inputs.items()}
+    for n in sorted({part.source.layers for part in pixels}):
+        here = basis.pictures(own, basis.coefficients(film, n, 0))
+        there = _scattered(replace(film, geometry=geometry), n, bases, spectra, inputs)
+        for part in pixels:
+            if part.source.layers == n:
+                scene = part.source.scene
+                part.correction = part.gain * (there[scene] - here[scene])
 
 
 @functools.lru_cache(maxsize=4)
@@ -201,20 +201,29 @@ def _projections(geometry: FilmGeometry) -> tuple[str, ...]:
     return ("direction_cosines", "equal_area") if geometry.projection == "two_stage" else (geometry.projection,)
 
 
-def _scattered(film: FilmModel, layers: int, bases: dict[str, OperatorBasis], x: Floats) -> Floats:
-    """Scattered light of the operator's stages at the pixels of the basis."""
+def _scattered(
+    film: FilmModel,
+    layers: int,
+    bases: dict[str, OperatorBasis],
+    spectra: dict[str, dict[str, SceneSpectra]],
+    inputs: dict[str, Floats],
+) -> dict[str, Floats]:
+    """Scene -> scattered light of the operator's stages at the pixels of the basis."""
     if film.geometry.projection != "two_stage":
         (basis,) = bases.values()
-        return basis.picture(x, basis.coefficients(film, layers, 0))
+        return basis.pictures(spectra[basis.projection], basis.coefficients(film, layers, 0))
     face, bulk = bases["direction_cosines"], bases["equal_area"]
-    blurred = face.picture(x, face.coefficients_of(lambda q: film.surface_otf(q, layers)[:, 0])).reshape(x.shape)
+    surface = face.coefficients_of(lambda q: film.surface_otf(q, layers)[:, 0])
+    blurred = face.pictures(spectra["direction_cosines"], surface)
     direct = float(film.bulk_direct(layers)[0])
-    halo = bulk.picture(blurred, bulk.coefficients_of(lambda q: film.bulk_otf(q, layers, kernel=True)[:, 0] - direct))
-    factor = np.full(x.size, direct)
+    halo = bulk.coefficients_of(lambda q: film.bulk_otf(q, layers, kernel=True)[:, 0] - direct)
+    shape = next(iter(inputs.values())).shape
+    halos = bulk.pictures({scene: bulk.spectra(b.reshape(shape)) for scene, b in blurred.items()}, halo)
+    factor: float | Floats = direct
     if film.geometry.oblique_ballistic:
         way, loss = (part.ravel() for part in bulk.unscattered(film.geometry.refractive_index))
         factor = direct ** (1 + way) * np.exp(-2 * layers * loss)
-    return halo + factor * blurred.ravel()
+    return {scene: halos[scene] + factor * blurred[scene] for scene in blurred}
 
 
 def _left_out_scores(search: Search, full: Solution) -> Floats:

@@ -75,15 +75,17 @@ class FilmedPixels:
 
     def square_root(self) -> SquareRoot:
         """The sum of squares over all pixels as a few rows."""
-        known = np.flatnonzero(self.root_weight)
-        weight = self.root_weight[known, None]
-        correction = self.correction[known, None] if self.correction.size else np.zeros((known.size, 1))
-        stack = np.hstack([self.gain * self.columns[known].astype(float), correction, self.y[known, None]])
-        stack *= weight
+        size = self.columns.shape[1]
+        stack = np.empty((self.y.size, size + 2))
+        np.multiply(self.columns, (self.gain * self.root_weight)[:, None], out=stack[:, :size])
+        stack[:, size] = self.correction * self.root_weight if self.correction.size else 0.0
+        stack[:, size + 1] = self.y * self.root_weight
         # Rounding leaves 1e-16 of the light's own sum of squares, far below one unit of chi^2.
         values, vectors = np.linalg.eigh(stack.T @ stack)
         rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-        return SquareRoot(self.source.scene, self.source.target, self.source.layers, rows, known.size)
+        return SquareRoot(
+            self.source.scene, self.source.target, self.source.layers, rows, int(np.count_nonzero(self.root_weight))
+        )
 
 
 def film_coefficients(basis: OperatorBasis, film: FilmModel, layers: int) -> Floats:

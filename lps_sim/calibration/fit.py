@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ..errors import UnknownNameError
 from ..film import FAMILIES, LAYER_LAWS, PROJECTIONS, FilmGeometry, FilmModel
@@ -120,6 +121,22 @@ def fit_film(
     ValueError
         no usable film shots (with the reasons), layers that the set does not have, unknown family, law or geometry
     """
+    # Many products of small matrices: a second BLAS thread costs ten times what it brings.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(shot_set, layers, family, geometry, name, created, on_step, law, jackknife)
+
+
+def _fit(
+    shot_set: ShotSet,
+    layers: Sequence[int] | None,
+    family: str,
+    geometry: str,
+    name: str,
+    created: str,
+    on_step: Callable[[str], None] | None,
+    law: str,
+    jackknife: bool,
+) -> FitResult:
     say = on_step or (lambda message: None)
     if geometry not in (*PROJECTIONS, "auto"):
         raise UnknownNameError("geometry", geometry, [*PROJECTIONS, "auto"])
