@@ -37,7 +37,7 @@ def padded_for_sphere(shape: tuple[int, int], pitch_rad: tuple[float, float]) ->
 
     Twice the field, enough for a plain convolution with its tail taken off, leaves 0.4 % of the light here.
     """
-    reach = [min(3 * count * pitch, count * pitch + _REACH_RAD) / pitch for count, pitch in zip(shape, pitch_rad)]
+    reach = [min(3 * count, max(2 * count, count + _REACH_RAD / pitch)) for count, pitch in zip(shape, pitch_rad)]
     return fft.next_fast_len(math.ceil(reach[0]), True), fft.next_fast_len(math.ceil(reach[1]), True)
 
 

@@ -27,9 +27,13 @@ from ..sphere import SphereBend, padded_for_sphere
 
 Floats = NDArray[np.float64]
 
-# In log(q + 0.3): fine enough for a cubic through exp(-N mu) to 1e-4 (tested), coarse enough for seconds a scene.
-_NODES = 44
-_FIRST_CPR = 0.3
+# Even up to 8 cycles/rad, where a kernel that ends at 90 degrees ripples with a period of 0.7, then in log q: fine
+# enough for a cubic through a film's transfer function to 1e-4 (tested), coarse enough for seconds a scene.
+_EVEN_CPR = 0.2
+_EVEN_TO_CPR = 8.0
+_LOG_NODES = 24
+_NODES = round(_EVEN_TO_CPR / _EVEN_CPR) + _LOG_NODES
+_FIRST_CPR = 1.0  # of the splines' variable, log(q + 1)
 _TAIL_NODES = 16
 _TAIL_MESH = 33
 _RINGS = 3
@@ -68,13 +72,18 @@ class OperatorBasis:
         self._w_in = seen * grid.coverage * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), projection)
         self._cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
         self._w_out = 1 / input_weight(self._cosine, projection)
-        self._padded = (fft.next_fast_len(2 * grid.rows, True), fft.next_fast_len(2 * grid.columns, True))
         # The grid's own steps: those asked for, shortened to fit the frame.
         self._pitch = pitch_y, pitch_x = grid.pitch_rad
+        shape = grid.rows, grid.columns
+        self._padded = padded_for_sphere(shape, self._pitch)
+        # Where the copies of a kernel of 90 degrees lie beyond every lag within the frame, no tail is to be taken off.
+        self._clear = all((p - n) * step > math.sqrt(2) for p, n, step in zip(self._padded, shape, self._pitch))
         q = np.hypot(fft.fftfreq(self._padded[0], pitch_y)[:, None], fft.rfftfreq(self._padded[1], pitch_x)[None, :])
         self._log_q = np.log(q + _FIRST_CPR)
-        self._log_nodes = np.linspace(np.log(_FIRST_CPR), self._log_q.max(), _NODES)
-        self.nodes_cpr: Floats = np.maximum(np.exp(self._log_nodes) - _FIRST_CPR, 0.0)
+        even = np.arange(0.0, _EVEN_TO_CPR - _EVEN_CPR / 2, _EVEN_CPR)
+        last = max(float(np.exp(self._log_q.max()) - _FIRST_CPR), 2 * _EVEN_TO_CPR)
+        self.nodes_cpr: Floats = np.concatenate([even, np.geomspace(_EVEN_TO_CPR, last, _LOG_NODES)])
+        self._log_nodes = np.log(self.nodes_cpr + _FIRST_CPR)
         period = [count * step for count, step in zip(self._padded, self._pitch)]
         self._uniform_radius = (2 * _RINGS + 1) * math.sqrt(period[0] * period[1] / math.pi)
         farthest = math.hypot(*period) * (_RINGS + 1)
@@ -94,9 +103,11 @@ class OperatorBasis:
         """What a film puts behind the columns of :meth:`matrix`: its kernel's OTF at the nodes, and its far tail."""
         if film.layer_law == "poisson":
             return self.coefficients_of(lambda q: film.kernel_otf(q, layers)[:, channel])
+        known = film.kernel_otf(self.nodes_cpr, layers)[:, channel]
+        if self._clear:
+            return np.concatenate([known, np.zeros(self._tail_nodes_rad.size + 1)])
         far = film.far_kernel(self._tail_nodes_rad, layers)[:, channel]
         beyond = film.kernel_beyond(self._uniform_radius, layers)[channel]
-        known = film.kernel_otf(self.nodes_cpr, layers)[:, channel]
         return np.concatenate([known, far * self._tail_nodes_rad**3, [beyond]])
 
     def coefficients_of(self, transfer: Callable[[Floats], Floats]) -> Floats:
@@ -162,7 +173,7 @@ class OperatorBasis:
             if k < len(bends):
                 transfer, slope = bends[k]
                 for weight, (by_transfer, by_slope) in zip(self._bend.output, bent):
-                    part = fft.irfft2(by_transfer * transfer + by_slope * slope, self._bend.padded)
+                    part = fft.irfft2(by_transfer * transfer + by_slope * slope, self._padded)
                     image[:rows, :width] += weight * part[:rows, :width]
             columns[:, k] = map_coordinates(image, at, order=_SPLINE_ORDER, mode="grid-wrap", prefilter=False)
         return columns * self._w_out.reshape(-1)[pixels, None]
@@ -171,14 +182,13 @@ class OperatorBasis:
         """What the sphere adds for one scene (:mod:`lps_sim.sphere`); empty for the other projections."""
         if self.projection != "sphere":
             return []
-        response = self._spline_response_on(self._bend.padded)
+        response = self._spline_response
         spectra = self._bend.spectra(field, self._bend.u, self._bend.v)
         return [tuple((part / response).astype(np.complex64) for part in pair) for pair in spectra]  # type: ignore[misc]
 
     @functools.cached_property
     def _bend(self) -> SphereBend:
-        shape = self._w_in.shape[0], self._w_in.shape[1]
-        return SphereBend(shape, self._pitch, padded_for_sphere(shape, self._pitch))
+        return SphereBend((self._w_in.shape[0], self._w_in.shape[1]), self._pitch, self._padded)
 
     @functools.cached_property
     def _bends(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -198,12 +208,8 @@ class OperatorBasis:
 
     @functools.cached_property
     def _spline_response(self) -> Floats:
-        return self._spline_response_on(self._padded)
-
-    @staticmethod
-    def _spline_response_on(padded: tuple[int, int]) -> Floats:
         """Spectrum of the quintic B-spline at the grid points: dividing by it is the interpolation's prefilter."""
-        turns = fft.fftfreq(padded[0])[:, None], fft.rfftfreq(padded[1])[None, :]
+        turns = fft.fftfreq(self._padded[0])[:, None], fft.rfftfreq(self._padded[1])[None, :]
         y, x = [(66 + 52 * np.cos(2 * np.pi * t) + 2 * np.cos(4 * np.pi * t)) / 120 for t in turns]
         return y * x
 

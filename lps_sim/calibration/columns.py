@@ -132,7 +132,8 @@ def filmed_pixels(seen: Observations, basis: OperatorBasis, refractive_index: fl
     with ThreadPoolExecutor() as pool:
         made = dict(zip(pictures, pool.map(columns, [light for light, _ in pictures.values()])))
     first = next(iter(pictures.values()))[0]
-    tiles = _tiles(first.shape[0], first.shape[1])
+    shape = first.shape[0], first.shape[1]
+    tiles = _tiles(*shape)
     result = []
     for entry in seen.scenes:
         for channel in range(entry.y.shape[-1]):
@@ -141,7 +142,9 @@ def filmed_pixels(seen: Observations, basis: OperatorBasis, refractive_index: fl
             # An average over pixels of which one is saturated is not known: its variance stays infinite.
             variance = decimate(entry.y_variance[..., channel], factor).ravel() / factor**2
             y = decimate(entry.y[..., channel], factor).ravel()
-            weight = 1.0 / (variance + (MODEL_FLOOR * y) ** 2)
+            # A weight that followed a pixel's own noise would pull the fit towards dark pixels.
+            level = gaussian_filter(y.reshape(shape), 1.0).ravel()
+            weight = 1.0 / (variance + (MODEL_FLOOR * level) ** 2)
             bare = decimate(np.minimum(entry.x_variance[..., channel], _SATURATED_VARIANCE), factor).ravel() / factor**2
             gain = gains_here[channel] if len(gains_here) > 1 else gains_here[0]
             result.append(FilmedPixels(entry, channel, made[key], float(gain), y, np.sqrt(weight), bare, tiles))

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from ..camera import Camera
 from ..transfer import eotf_table
 from .shots import SATURATED_SHARE
 
 Floats = NDArray[np.float64]
+
+_NEAR_SATURATION = 0.85  # of full scale: ten standard deviations of shot noise below where codes are dropped
+_SMOOTH_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,9 @@ def variance(camera: Camera, irradiance: Floats, exposure: float) -> Floats:
 def merge_bracket(codes: Sequence[NDArray[Any]], exposures: Sequence[float], camera: Camera) -> Merged:
     """Merge shots of one scene: inverse-variance mean of the unsaturated ones.
 
-    The variances come from a first, exposure-weighted mean instead of each shot's own noisy value: weights that
-    follow the noise would pull the mean down.
+    Neither weights nor choices follow a pixel's own noise, which would pull the mean: the variances come from a first,
+    exposure-weighted mean, smoothed; and an exposure is left out where the shorter ones say that it comes near
+    saturation, not only where its noise did reach it.
 
     Parameters
     ----------
@@ -75,14 +80,28 @@ def merge_bracket(codes: Sequence[NDArray[Any]], exposures: Sequence[float], cam
     limit = SATURATED_SHARE * camera.max_code
     light = [camera.decode(array).astype(float) / exposure for array, exposure in zip(codes, exposures)]
     valid = [np.asarray(array) < limit for array in codes]
+    shortest = int(np.argmin(exposures))
+    for index in np.argsort(exposures)[1:]:
+        shorter = [k for k in range(len(codes)) if exposures[k] < exposures[index]]
+        if shorter:
+            expected = _mean([light[k] for k in shorter], [valid[k] * exposures[k] for k in shorter])
+            told = np.any([valid[k] for k in shorter], axis=0)
+            valid[index] = valid[index] & (~told | (expected * exposures[index] < _NEAR_SATURATION))
 
     weight: list[Any] = [ok * exposure for ok, exposure in zip(valid, exposures)]
-    first = _mean(light, weight)
+    first = _smooth(_mean(light, weight))
     weight = [ok / variance(camera, first, exposure) for ok, exposure in zip(valid, exposures)]
     mean, total = _mean(light, weight), np.sum(weight, axis=0)
     none = total == 0
-    mean = np.where(none, light[int(np.argmin(exposures))], mean)
+    mean = np.where(none, light[shortest], mean)
     return Merged(mean, np.where(none, np.inf, 1.0 / np.where(none, 1.0, total)))
+
+
+def _smooth(picture: Floats) -> Floats:
+    """The picture without its pixel noise, (H, W, ...); a single row or value stays as it is."""
+    if picture.ndim < 2:
+        return picture
+    return gaussian_filter(picture, (_SMOOTH_PX, _SMOOTH_PX, *[0] * (picture.ndim - 2)), mode="nearest")
 
 
 def _mean(values: Sequence[Floats], weights: Sequence[Any]) -> Floats:
