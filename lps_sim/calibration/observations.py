@@ -90,19 +90,24 @@ class Reader:
             self._merged[key] = merge_bracket(codes, [shot.exposure for shot in shots], self.set.camera)
         return self._merged[key]
 
-    def off(self, layers: int) -> Floats | None:
-        """The screen-off shot at a layer count, smoothed, or None where there is none."""
+    def off(self, layers: int, vignetting: Floats | None = None) -> Floats | None:
+        """The screen-off shot at a layer count, smoothed, or None where there is none.
+
+        With the lens' vignetting known it is taken out before smoothing, which would flatten it.
+        """
         shots = self.set.select(target="screen_off", layers=layers)
         if not shots:
             return None
         blur = _VEIL_BLUR * self.set.camera.width
-        return gaussian_filter(self.merge(shots).mean, (blur, blur, 0), mode="nearest")
+        v = np.ones((1, 1, 1)) if vignetting is None else vignetting[..., None]
+        return v * gaussian_filter(self.merge(shots).mean / v, (blur, blur, 0), mode="nearest")
 
     def vignetting(self) -> tuple[Floats, Floats]:
         """(V, white level per channel) from the bare flat, or the camera's own V and 1 where there is none.
 
-        V = 1 + a1 t^2 + a2 t^4 + a3 t^6, t = tan(field angle), fitted where the flat is lit; a display that does
-        not fill the view leaves a dark surround, which says nothing about V.
+        ln V = p ln cos(theta) + a1 t^2 + a2 t^4 + a3 t^6, t = tan(theta), fitted where the flat is lit: the cos^4 law
+        and what lenses add to it. A display that does not fill the view leaves a dark surround, which says nothing
+        about V. A tenth of a per cent matters: it moves a wide halo by several times its noise.
         """
         camera = self.set.camera
         shots = self.set.select(target="flat", layers=0)
@@ -117,12 +122,21 @@ class Reader:
         lit = binary_erosion(level > _LIT_SHARE * level.max(), iterations=_RIM_PX, border_value=1)
         if lit.sum() < _MIN_LIT:
             return camera.vignetting_map(), np.ones(self.channels)
-        t2 = 1.0 / camera.cos_theta_map() ** 2 - 1.0
-        powers = np.stack([np.ones_like(t2), t2, t2**2, t2**3], axis=-1)
-        solution = np.linalg.lstsq(powers[lit], level[lit], rcond=None)[0]
-        v = np.maximum(powers @ (solution / solution[0]), 1e-3)
+        cosine = camera.cos_theta_map()
+        t2 = 1.0 / cosine**2 - 1.0
+        terms = np.stack([np.ones_like(t2), np.log(cosine), t2, t2**2, t2**3], axis=-1)
+        v = np.maximum(np.exp(terms[..., 1:] @ _log_fit(terms[lit], level[lit])[1:]), 1e-3)
         white = np.array([np.median(flat[lit, c] / v[lit]) for c in range(self.channels)])
         return v, white
+
+
+def _log_fit(terms: Floats, level: Floats, rounds: int = 6) -> Floats:
+    """(K,) coefficients of level = exp(terms @ coefficients) by Gauss-Newton; terms (P, K), level (P,) > 0 mostly."""
+    found = np.linalg.lstsq(terms, np.log(np.maximum(level, 1e-3 * level.max())), rcond=None)[0]
+    for _ in range(rounds):
+        model = np.exp(terms @ found)
+        found = found + np.linalg.lstsq(terms * model[:, None], level - model, rcond=None)[0]
+    return found
 
 
 def observe(
@@ -147,7 +161,7 @@ def observe(
     filmed = [s for s in shot_set.select(role=role, filmed=True) if s.target not in _NO_SCENE]
     counts = [n for n in shot_set.layer_counts(filmed) if layers is None or n in layers]
     for count in [0, *counts]:
-        off = reader.off(count)
+        off = reader.off(count, vignetting)
         result.off[count] = off if off is not None else np.zeros((*vignetting.shape, reader.channels))
         if off is None and count:
             result.exclusions.append(Exclusion(f"veil at {count} layers", "no screen_off shot; veil taken as 0"))
