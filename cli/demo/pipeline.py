@@ -156,7 +156,7 @@ def _fit(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     width, height = settings.shot_size
     truth = FilmModel.load(settings.film)
     camera = Camera.from_field_of_view(width, height, 70.0)
-    kinds = ("edge", "hole", "disc", "noise", "flat")
+    kinds = ("edge", "hole", "noise", "flat")
     scenes = [Scene(name=kind, target=kind, light=target(kind, width, height)) for kind in kinds]
     folder = settings.out / "calibration"
     shots = simulate_shots(truth, scenes, camera, folder, settings.fit_layers, settings.seed, advance)

@@ -73,7 +73,8 @@ def test_simulate_fit_show_and_predict_make_one_chain(run, tmp_path):
     )
     assert made.exit_code == 0, made.output
     shots = tmp_path / "set" / "shots.yaml"
-    arguments = ("fit", shots, "-o", tmp_path / "film.h5", "--layers", "1,4", "--family", "gaussian+moffat")
+    known = ("--family", "gaussian+moffat", "--law", "poisson", "--geometry", "equal_area")
+    arguments = ("fit", shots, "-o", tmp_path / "film.h5", "--layers", "1,4", *known)
     fitted = run(*arguments, "--json")
     assert fitted.exit_code == 0, fitted.output
     result = json.loads(fitted.stdout)
@@ -82,7 +83,7 @@ def test_simulate_fit_show_and_predict_make_one_chain(run, tmp_path):
     film = FilmModel.load(tmp_path / "film.h5")
     assert film.name == "film"
     assert np.degrees(film.sigma_rad[1]) == pytest.approx(0.55, rel=0.02)
-    assert "noise only" in run("show", tmp_path / "film.h5").stdout
+    assert "noise and systematic" in run("show", tmp_path / "film.h5").stdout
 
     predicted = run("predict", tmp_path / "film.h5", shots, "--layers", "8", "--out", tmp_path / "predicted", "--json")
     assert predicted.exit_code == 0, predicted.output

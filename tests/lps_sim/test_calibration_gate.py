@@ -23,9 +23,9 @@ CAMERA = Camera.from_field_of_view(*SIZE, 70.0, cos_power=4.0)
 SHIFT_PX = 0.1  # of the estimate through a blur of 2 px with camera noise; claimed to 0.05
 
 
-def scenes(seed=1):
-    """Edge, hole, blocks and flat on a screen with a dark rim."""
-    width, height = SIZE
+def scenes(seed=1, size=SIZE):
+    """Edge, hole, blocks and flat on a screen with a dark rim; sides a multiple of 12 px, or nearly."""
+    width, height = size
     y, x = np.mgrid[0:height, 0:width]
     lit = (abs(x - width / 2) < 0.47 * width) & (abs(y - height / 2) < 0.47 * height)
     rng = np.random.default_rng(seed)
@@ -49,12 +49,17 @@ def sound(tmp_path_factory):
     return ShotSet.load(simulate_shots(FilmModel.load("rough"), scenes(), CAMERA, folder, (1, 2, 4), seed=2))
 
 
-def damaged(sound, folder, change, relabel=lambda shot: shot):
+def damaged_set(sound, folder, change, relabel=lambda shot: shot):
     """A copy of the set with every picture's codes changed, and its labels."""
     for shot in sound.shots:
         write_image(folder / shot.file, change(shot, sound.codes(shot)))
     write_shots(folder / "shots.yaml", sound.camera, sound.geometry, [relabel(shot) for shot in sound.shots])
-    return inspect_shots(ShotSet.load(folder / "shots.yaml"))
+    return ShotSet.load(folder / "shots.yaml")
+
+
+def damaged(sound, folder, change, relabel=lambda shot: shot):
+    """The checks of :func:`damaged_set`."""
+    return inspect_shots(damaged_set(sound, folder, change, relabel))
 
 
 def same(_shot, codes):

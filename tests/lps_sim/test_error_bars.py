@@ -39,10 +39,12 @@ def test_shifts_of_another_number_or_name_are_refused():
 
 def test_noise_and_systematic_covariances_add():
     film = rough(parameter_names=("sigma", "tau1"), covariance=np.diag([0.03**2, 0.05**2]))
-    jackknifed = replace(film, jackknife_spread=[0.04, 0.12])
+    jackknifed = replace(film, systematic_covariance=np.diag([0.04**2, 0.12**2]))
     assert log_covariance(rough()) is None
     assert log_covariance(film)[1] == "noise only"
     total, source = log_covariance(jackknifed)
     np.testing.assert_allclose(total, np.diag([0.05**2, 0.13**2]))
     assert source == "noise and systematic"
-    assert log_covariance(replace(jackknifed, covariance=None))[1] == "systematic only"
+    # The spread of the jackknife has the noise in it and adds nothing of its own.
+    assert log_covariance(replace(film, jackknife_spread=[0.04, 0.12]))[1] == "noise only"
+    assert log_covariance(replace(jackknifed, covariance=None)) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -43,6 +45,35 @@ def test_a_film_comes_back_bit_for_bit(film, tmp_path):
         np.testing.assert_array_equal(getattr(back, name), getattr(film, name))
     assert list(back.veil_table) == [1, 4]
     np.testing.assert_array_equal(back.mtf([0.0, 3.0], 7), film.mtf([0.0, 3.0], 7))
+
+
+def test_layer_law_transmittance_table_and_systematic_errors_come_back(film, tmp_path):
+    rng = np.random.default_rng(4)
+    bulk = Scattering("moffat", rng.random(3), np.radians(5 + 10 * rng.random(3)), 1.05 + rng.random(3))
+    radiative = replace(
+        film,
+        components=(bulk, film.components[1]),
+        layer_law="radiative",
+        transmittance_table={10: rng.random(3), 2: rng.random(3)},
+        systematic_covariance=rng.random((2, 2)),
+    )
+    radiative.save(tmp_path / "film.h5")
+    back = FilmModel.load(tmp_path / "film.h5")
+    assert back.checksum() == radiative.checksum()
+    assert back.layer_law == "radiative"
+    assert list(back.transmittance_table) == [2, 10]
+    for n in (2, 10):
+        np.testing.assert_array_equal(back.transmittance(n), radiative.transmittance_table[n])
+    np.testing.assert_array_equal(back.transmittance(3), radiative.transmittance(3))
+    np.testing.assert_array_equal(back.systematic_covariance, radiative.systematic_covariance)
+    np.testing.assert_array_equal(back.mtf([0.0, 3.0], 7), radiative.mtf([0.0, 3.0], 7))
+
+
+def test_the_checksum_knows_the_table_and_the_law(film):
+    bulk = Scattering("moffat", 0.2, 0.2, 1.5)
+    poisson = replace(film, components=(bulk, film.components[1]))
+    table, law = replace(poisson, transmittance_table={2: np.full(3, 0.5)}), replace(poisson, layer_law="radiative")
+    assert len({one.checksum() for one in (poisson, table, law)}) == 3
 
 
 @pytest.mark.parametrize("name", FilmModel.presets())
