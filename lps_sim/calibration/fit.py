@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ..errors import UnknownNameError
-from ..film import FAMILIES, LAYER_LAWS, PROJECTIONS, FilmGeometry, FilmModel
+from ..film import FAMILIES, LAYER_LAWS, FilmGeometry, FilmModel
+from ..film_geometry import PROJECTIONS
 from .basis import OperatorBasis
 from .checks import Check
 from .choice import FamilyScore, GeometryScore, choose_geometry, compete, set_corrections
