@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 # are hot or dead, dust, a reflection on the screen.
 _SOFT_SD = 3.0
 _OUTLIER_SD = 12.0
+_FEW_STEPS = 6  # from the full solution to one without a scene
 
 
 @dataclass(frozen=True)
@@ -227,25 +228,41 @@ def _scattered(
 
 
 def _left_out_scores(search: Search, full: Solution) -> Floats:
-    """Chi^2 a pixel of each scene, predicted by the fit to the others (one Gauss-Newton step from the full fit)."""
-    scenes = list(dict.fromkeys(part.scene for part in search.parts))
-    residual, jacobian = search.residual(full.vector), search.jacobian(full.vector)
-    owner = np.concatenate([np.full(len(p.rows), scenes.index(p.scene)) for p in search.parts])
-    low, high = search.family.bounds
+    """Chi^2 a pixel of each scene, predicted by the fit to the others (a few steps from the full fit)."""
     scores = []
-    for index, scene in enumerate(scenes):
-        kept = owner != index
+    for scene in dict.fromkeys(part.scene for part in search.parts):
+        kept = [part for part in search.parts if part.scene != scene]
         left = [part for part in search.parts if part.scene == scene]
-        if not kept.any():
+        if not kept:
             continue
-        step = np.linalg.lstsq(jacobian[kept], -residual[kept], rcond=1e-10)[0]
-        moved = full.vector + step
-        moved[: search.size] = np.clip(moved[: search.size], low, high)
+        others = Search(search.family, search.geometry, search.basis, kept).solve(full.logs, most_steps=_FEW_STEPS)
+        left = [part for part in left if part.layers in others.log_gains]
+        if not left:
+            continue
         test = Search(search.family, search.geometry, search.basis, left)
-        gains = [moved[search.size + search.counts.index(n)] for n in test.counts]
-        misses = test.residual(np.concatenate([moved[: search.size], gains]))
-        scores.append(float((misses**2).sum()) / sum(part.pixels for part in left))
+        misses = test.residual(np.concatenate([others.logs, [others.log_gains[n] for n in test.counts]]))
+        scores.append(float((misses**2).sum()) / max(sum(part.pixels for part in left), 1))
     return np.array(scores if scores else [full.reduced_chi2])
+
+
+def rivals_elsewhere(
+    solutions: Sequence[Solution],
+    geometry: FilmGeometry,
+    basis: OperatorBasis,
+    camera: Camera,
+    pixels: Sequence[FilmedPixels],
+    inputs: dict[str, Floats],
+) -> list[Solution]:
+    """The same families in another geometry, best first; pixels are left without correction.
+
+    A family can make up for the wrong geometry, so neither can be chosen without a look at the other. The geometry's
+    correction is that of the best film so far: families that describe the same shots differ little in it.
+    """
+    set_corrections(solutions[0].film(), geometry, basis, camera, pixels, inputs)
+    rows = square_roots(pixels)
+    set_corrections(solutions[0].film(), solutions[0].geometry, basis, camera, pixels, inputs)
+    found = [Search(s.family, geometry, basis, rows).solve(s.logs) for s in solutions]
+    return sorted(found, key=lambda solution: solution.bic)
 
 
 def _difference(a: Floats, b: Floats) -> tuple[float, float]:

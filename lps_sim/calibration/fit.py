@@ -21,7 +21,7 @@ from ..film import FAMILIES, LAYER_LAWS, FilmGeometry, FilmModel
 from ..film_geometry import PROJECTIONS
 from .basis import OperatorBasis
 from .checks import Check
-from .choice import FamilyScore, GeometryScore, choose_geometry, compete, set_corrections
+from .choice import FamilyScore, GeometryScore, choose_geometry, compete, rivals_elsewhere, set_corrections
 from .columns import FilmedPixels, decimation, film_coefficients, filmed_pixels, square_roots
 from .families import Family
 from .fit_checks import check_fit
@@ -158,7 +158,8 @@ def _fit(
     work = _Work(shot_set, seen, geometry, say)
     main = work.channel(0 if seen.grey else 1)
     solutions, outliers = compete(families, work.geometry, work.basis, main, say)
-    best, geometries = work.with_geometry(solutions[0], main, geometry)
+    leader = work.leader(solutions, main, geometry)
+    best, geometries = work.with_geometry(leader, main, geometry)
     chosen: dict[int, tuple[Solution, Uncertainty]] = {}
     for channel in sorted(work.channels, key=lambda c: c != main[0].channel):
         pixels = work.channel(channel)
@@ -218,6 +219,17 @@ class _Work:
     def channel(self, channel: int) -> list[FilmedPixels]:
         """The filmed scenes in one channel."""
         return [part for part in self._pixels if part.channel == channel]
+
+    def leader(self, solutions: list[Solution], pixels: list[FilmedPixels], wanted: str) -> Solution:
+        """The family to choose a geometry for: the best on the sphere or in the equal-area plane."""
+        if wanted != "auto" or len(solutions) == 1:
+            return solutions[0]
+        self.say("families in the equal-area plane")
+        flat = replace(self.geometry, projection="equal_area")
+        rival = rivals_elsewhere(solutions, flat, self.basis, self.camera, pixels, self.inputs)[0]
+        if rival.bic >= solutions[0].bic:
+            return solutions[0]
+        return next(s for s in solutions if s.family == rival.family)
 
     def with_geometry(
         self, solution: Solution, pixels: list[FilmedPixels], wanted: str
