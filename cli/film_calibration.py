@@ -110,7 +110,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 )
 @click.option("--film-distance", type=float, help="Camera to film, in m; default: that of FILM.")
 @click.option("--distance", type=float, help="Camera to screen, in m; default: that of FILM.")
-@click.option("--lens-blur", type=click.FloatRange(0.0), default=0.0, show_default=True, help="Gaussian, s.d. in px.")
+@click.option("--lens-blur", type=click.FloatRange(0.0), default=0.6, show_default=True, help="Gaussian, s.d. in px.")
 @camera_option
 @click.option("--size", type=SIZE, default="640x360", show_default=True, help="Of the shots.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

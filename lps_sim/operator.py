@@ -36,7 +36,7 @@ from .errors import UnknownNameError
 from .film import FilmModel, check_layers
 from .geometry import WarpGrid, cos_theta, face_loss, input_weight, pixel_offsets, radial_scale, refracted_cosine
 from .hankel import FREQUENCIES_CPR, encircled, point_spread
-from .sphere import SphereCorrection, Transfer
+from .sphere import SphereCorrection, Transfer, padded_for_sphere
 
 BORDERS = ("reflect", "mean", "dark")
 ENGINES = ("exact", "fast")
@@ -226,7 +226,7 @@ class AngleConvolver:
             q_y = np.arange(rows) / (2 * rows * pitch_y)
             q_x = np.arange(columns) / (2 * columns * pitch_x)
         else:
-            self.padded = (fft.next_fast_len(2 * rows, True), fft.next_fast_len(2 * columns, True))
+            self.padded = padded_for_sphere(shape, pitch_rad)
             q_y = np.abs(fft.fftfreq(self.padded[0], pitch_y))
             q_x = fft.rfftfreq(self.padded[1], pitch_x)
         self.q_cpr = (q_y, q_x)

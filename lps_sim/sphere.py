@@ -35,7 +35,7 @@ _MOST_NODES = 16
 def padded_for_sphere(shape: tuple[int, int], pitch_rad: tuple[float, float]) -> tuple[int, int]:
     """Grid on which the products do not run into their own copies: the field and a kernel of 90 degrees beside it.
 
-    Twice the field, enough for a plain convolution with its tail taken off, leaves 0.4 % of the light here.
+    Twice the field, enough for a plain convolution whose tail is taken off by a mesh, leaves 0.4 % of the light here.
     """
     reach = [min(3 * count, max(2 * count, count + _REACH_RAD / pitch)) for count, pitch in zip(shape, pitch_rad)]
     return fft.next_fast_len(math.ceil(reach[0]), True), fft.next_fast_len(math.ceil(reach[1]), True)

@@ -68,7 +68,7 @@ class FitResult:
     scores : every family and law that competed, best first (green or grey channel)
     geometries : every geometry that was cross-validated; empty where it was given
     jackknife : the fits with fewer shots (green or grey channel); dominant : what the error is mostly made of,
-        "noise", "shot type" or "layer count"
+        "noise", "shot scale", "shot type" or "layer count"
     intervals : parameter -> (low, high) 95 % interval in natural units, noise and systematics together
     residuals, exclusions : one entry a shot used, one a shot left out
     outliers : share of the pixels that were given no weight

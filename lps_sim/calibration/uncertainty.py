@@ -5,7 +5,8 @@ residuals which depend on their neighbours (fixed pattern, noise of the bare pic
 
 Systematics: a fit to fewer shots differs from the full one by d, whose noise alone has the covariance C_fewer - C_full
 (Hausman 1978, for an efficient estimate). Only what noise does not explain at 95 % is systematic; its delete-a-group
-jackknife covariance is (G-1)/G sum d d^T over the G groups.
+jackknife covariance is (G-1)/G sum d d^T over the G groups. To it comes the scale of every filmed scene, which exposure
+times, lamp and operator hold to two thousandths at best and which no residual shows.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, t
 
-from .columns import FilmedPixels, film_coefficients
+from .columns import MODEL_FLOOR, FilmedPixels, film_coefficients
 from .solver import Search, Solution
 
 Floats = NDArray[np.float64]
 
+# Relative: the weights take no pixel for better than this because the law is not; an error of the law, of an exposure
+# time or of the screen is common to a whole shot.
+SHOT_SCALE = MODEL_FLOOR
 _NOISE_QUANTILE = 0.95
 _FEW_STEPS = 8  # from the full solution to one with fewer shots
 _NORMAL_95 = 1.959964
@@ -47,7 +51,7 @@ class Uncertainty:
 
     noise : (V, V); systematic : (V, V), scaled so that 1.96 standard deviations are the 95 % interval of the few groups
     jackknife : every fit with fewer shots; spread : (V,) standard deviation by the jackknife that moves more, noise in
-    dominant : "noise", "shot type" or "layer count", what the error of the log parameters is mostly made of
+    dominant : "noise", "shot scale", "shot type" or "layer count", what the log parameters' error is mostly made of
     """
 
     noise: Floats
@@ -84,6 +88,22 @@ def noise_covariance(search: Search, solution: Solution, pixels: Sequence[Filmed
     return inverse @ (scores.T @ scores) @ inverse * clusters / max(clusters - vector.size, 1)
 
 
+def shot_scale_covariance(search: Search, solution: Solution) -> Floats:
+    """(V, V) covariance from the scale of every filmed scene, known to :data:`SHOT_SCALE` only, one apart from another.
+
+    No residual shows such an error where the gain or the halo can follow it.
+    """
+    jacobian = search.jacobian(solution.vector)
+    inverse = _inverse(jacobian.T @ jacobian)
+    total, start = np.zeros_like(inverse), 0
+    for part in search.parts:
+        rows = slice(start, start + len(part.rows))
+        start += len(part.rows)
+        lean = SHOT_SCALE * (jacobian[rows].T @ part.rows[:, -1])
+        total += np.outer(lean, lean)
+    return inverse @ total @ inverse
+
+
 def uncertainty(
     search: Search, solution: Solution, pixels: Sequence[FilmedPixels], jackknife: bool = True
 ) -> Uncertainty:
@@ -95,8 +115,8 @@ def uncertainty(
     }
     size = search.size
     rows: list[LeftOut] = []
-    excess = {kind: np.zeros((size, size)) for kind in groups}
-    whole = {kind: np.zeros((size, size)) for kind in groups}
+    excess = {kind: np.zeros_like(noise) for kind in groups}
+    whole = {kind: np.zeros_like(noise) for kind in groups}
     scale = _noise_scale(search, solution, noise)
     for kind, parts in groups.items():
         if len(parts) < 2 or not jackknife:
@@ -110,18 +130,21 @@ def uncertainty(
             significant = _exceeds_noise(move, expected)
             names = search.family.names
             rows.append(LeftOut(kind, left_out, dict(zip(names, move.tolist())), significant))
-            whole[kind] += share * np.outer(move, move)
+            # The gains move with the parameters; that of a layer count which is left out stays where it is.
+            gains = [other.log_gains.get(n, known) - known for n, known in solution.log_gains.items()]
+            both = np.concatenate([move, gains])
+            whole[kind] += share * np.outer(both, both)
             if significant:
-                excess[kind] += share * np.outer(move, move)
-    kind = max(groups, key=lambda k: float(np.trace(excess[k])))
+                excess[kind] += share * np.outer(both, both)
+    kind = max(groups, key=lambda k: float(np.trace(excess[k][:size, :size])))
     few = len(groups[kind])
-    systematic = np.zeros_like(noise)
-    if few > 1:
-        systematic[:size, :size] = excess[kind] * (t.ppf(0.975, few - 1) / _NORMAL_95) ** 2
-    larger = max(groups, key=lambda k: float(np.trace(whole[k])))
-    spread = np.zeros(len(noise))
-    spread[:size] = np.sqrt(np.diag(whole[larger]))
-    dominant = "noise" if np.trace(systematic) <= np.trace(noise[:size, :size]) else kind
+    left_out_error = excess[kind] * ((t.ppf(0.975, few - 1) / _NORMAL_95) ** 2 if few > 1 else 0.0)
+    scale_error = shot_scale_covariance(search, solution)
+    systematic = scale_error + left_out_error
+    larger = max(groups, key=lambda k: float(np.trace(whole[k][:size, :size])))
+    spread = np.sqrt(np.diag(whole[larger]))
+    shares = {"noise": noise, "shot scale": scale_error, kind: left_out_error}
+    dominant = max(shares, key=lambda name: float(np.trace(shares[name][:size, :size])))
     return Uncertainty(noise, systematic, tuple(rows), spread, dominant)
 
 

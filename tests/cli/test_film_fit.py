@@ -34,7 +34,9 @@ def shots(tmp_path_factory):
         Scene("flat", "flat", np.ones((height, width)), bracket=(1.0,)),
     ]
     camera = Camera.from_field_of_view(width, height, 70.0)
-    return simulate_shots(FilmModel.load("rough"), scenes, camera, tmp_path_factory.mktemp("set"), (1, 4), seed=1)
+    return simulate_shots(
+        FilmModel.load("rough"), scenes, camera, tmp_path_factory.mktemp("set"), (1, 4), seed=1, lens_blur_px=0.6
+    )
 
 
 @pytest.fixture(scope="module")
