@@ -248,7 +248,12 @@ class _Work:
             c for c in candidates if "tau1" in solution.family.names and not (rough and c.projection != "two_stage")
         ]
         candidates += [replace(candidate, oblique_ballistic=True) for candidate in slanted]
-        return choose_geometry(solution, candidates, self.basis, self.camera, pixels, self.inputs, self.say)
+        best, scores = choose_geometry(solution, candidates, self.basis, self.camera, pixels, self.inputs, self.say)
+        if best.geometry.projection != self.basis.projection:
+            # The correction was that of a film fitted on the sphere: once more with the film that it gave.
+            set_corrections(best.film(), best.geometry, self.basis, self.camera, pixels, self.inputs)
+            best = Search(best.family, best.geometry, self.basis, square_roots(pixels)).solve(best.logs)
+        return best, scores
 
     def solve_channel(self, pixels: list[FilmedPixels], best: Solution) -> tuple[list[FilmedPixels], Solution, float]:
         """Another channel with the main one's family, law and geometry."""

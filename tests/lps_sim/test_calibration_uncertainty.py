@@ -12,7 +12,7 @@ from lps_sim.calibration.choice import best_of
 from lps_sim.calibration.columns import filmed_pixels, square_roots
 from lps_sim.calibration.families import Family
 from lps_sim.calibration.solver import Search
-from lps_sim.calibration.uncertainty import _exceeds_noise, noise_covariance, uncertainty
+from lps_sim.calibration.uncertainty import _exceeds_noise, noise_covariance, shot_scale_covariance, uncertainty
 from lps_sim.film import FilmGeometry, FilmModel
 
 from .test_calibration_columns import CAMERA, filmed
@@ -75,7 +75,10 @@ def test_the_jackknife_names_every_shot_type_and_layer_count(basis):
     alone = uncertainty(*solved(basis, 0), jackknife=False)
     assert alone.jackknife == ()
     assert alone.dominant in ("noise", "shot scale")
-    assert not alone.systematic.any()
+    # Without leaving anything out, the scale of the shots is all that is systematic.
+    search, solution, _ = solved(basis, 0)
+    np.testing.assert_allclose(alone.systematic, shot_scale_covariance(search, solution))
+    assert (np.diag(alone.systematic) > 0).all()
     np.testing.assert_allclose(alone.noise, error.noise)
 
 
