@@ -22,6 +22,7 @@ from ..camera import Camera
 from ..film import FilmGeometry
 from ..geometry import WarpGrid, cos_theta, input_weight, pixel_offsets
 from ..operator import AngleConvolver, film_stages
+from ..sphere import padded_for_sphere
 from ..transfer import inverse_eotf
 from .families import Family
 from .pair_geometry import Picture, Sampler, frame_coordinates
@@ -82,7 +83,7 @@ class View:
     @functools.cached_property
     def _spline(self) -> NDArray[np.float32]:
         """Spectrum of the cubic B-spline at the grid's nodes: dividing by it is the prefilter of the way back."""
-        padded = [fft.next_fast_len(2 * count, True) for count in (self._grid.rows, self._grid.columns)]
+        padded = padded_for_sphere((self._grid.rows, self._grid.columns), self._grid.pitch_rad)
         y, x = ((2 + np.cos(2 * np.pi * t)) / 3 for t in (fft.fftfreq(padded[0]), fft.rfftfreq(padded[1])))
         return (y[:, None] * x[None, :]).astype(np.float32)
 
@@ -129,7 +130,7 @@ class View:
         """
         fields = self._on_grid(shot.picture, entries, derivatives)
         shape = self._w_in.shape
-        padded = (fft.next_fast_len(2 * shape[0], True), fft.next_fast_len(2 * shape[1], True))
+        padded = padded_for_sphere((shape[0], shape[1]), self._grid.pitch_rad)
         fields = (fields.reshape(-1, *shape) * self._w_in).astype(np.float32)
         spectra = fft.rfft2(fields, padded)
         response, share = responses[0]
