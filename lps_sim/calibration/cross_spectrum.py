@@ -27,6 +27,7 @@ from scipy.ndimage import map_coordinates
 from ..film import FilmModel
 from ..geometry import WarpGrid, input_weight, radial_scale
 from ..operator import SPLINE_ORDER
+from .columns import MODEL_FLOOR
 from .model_free import USABLE_COHERENCE, FilmDifference, ModelFree, check_gain
 from .observations import Exclusion, FilmedScene, Observations, Reader, decimate
 from .predicted import film_channel, pictures_behind
@@ -40,7 +41,6 @@ _NYQUIST_SHARE = 0.8  # beyond, interpolation onto the angle grid weighs noise a
 _MAX_WIDTH = 640  # wider pictures are area-averaged: the estimate ends where the film has left no contrast
 # Correlation of the cells 0, 1 and 2 steps apart behind a Hann window, by its square's Fourier series.
 _NEIGHBOURS = {-2: 1 / 6, -1: 2 / 3, 0: 1.0, 1: 2 / 3, 2: 1 / 6}
-_MODEL_FLOOR = 0.002  # of y, in the weights, as in the fit
 _MAX_SATURATED_LIGHT = 1e-3  # of a filmed picture, in pixels that no exposure holds
 _EPSILON = 1e-12  # of the largest ring's S_xx
 
@@ -237,7 +237,7 @@ class CrossSpectrum:
             _, spectra, noise = self._x[entry.scene]
             y = decimate(entry.y, self._factor)
             known = np.where(np.isinf(entry.y_variance), 0, entry.y_variance)
-            variance = decimate(known, self._factor) / self._factor**2 + (_MODEL_FLOOR * y) ** 2
+            variance = decimate(known, self._factor) / self._factor**2 + (MODEL_FLOOR * y) ** 2
             for c, column in enumerate(pairs):
                 weight = 1 / self._noise(variance[..., c])
                 column.append(_Pair(spectra[c], self._spectrum(y[..., c]), float(noise[c]), weight))

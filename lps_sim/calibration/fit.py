@@ -21,7 +21,15 @@ from ..film import FAMILIES, LAYER_LAWS, FilmGeometry, FilmModel
 from ..film_geometry import PROJECTIONS
 from .basis import OperatorBasis
 from .checks import Check
-from .choice import FamilyScore, GeometryScore, choose_geometry, compete, rivals_elsewhere, set_corrections
+from .choice import (
+    FamilyScore,
+    GeometryScore,
+    choose_geometry,
+    compete,
+    rivals_elsewhere,
+    robust_weights,
+    set_corrections,
+)
 from .columns import FilmedPixels, decimation, film_coefficients, filmed_pixels, square_roots
 from .families import Family
 from .fit_checks import check_fit
@@ -92,6 +100,8 @@ class FitResult:
     checks: tuple[Check, ...]
 
 
+# Many products of small matrices: a second BLAS thread costs ten times what it brings.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_film(
     shot_set: ShotSet,
     layers: Sequence[int] | None = None,
@@ -122,22 +132,6 @@ def fit_film(
     ValueError
         no usable film shots (with the reasons), layers that the set does not have, unknown family, law or geometry
     """
-    # Many products of small matrices: a second BLAS thread costs ten times what it brings.
-    with threadpool_limits(1, user_api="blas"):
-        return _fit(shot_set, layers, family, geometry, name, created, on_step, law, jackknife)
-
-
-def _fit(
-    shot_set: ShotSet,
-    layers: Sequence[int] | None,
-    family: str,
-    geometry: str,
-    name: str,
-    created: str,
-    on_step: Callable[[str], None] | None,
-    law: str,
-    jackknife: bool,
-) -> FitResult:
     say = on_step or (lambda message: None)
     if geometry not in (*PROJECTIONS, "auto"):
         raise UnknownNameError("geometry", geometry, [*PROJECTIONS, "auto"])
@@ -257,8 +251,6 @@ class _Work:
 
     def solve_channel(self, pixels: list[FilmedPixels], best: Solution) -> tuple[list[FilmedPixels], Solution, float]:
         """Another channel with the main one's family, law and geometry."""
-        from .choice import robust_weights
-
         set_corrections(best.film(), best.geometry, self.basis, self.camera, pixels, self.inputs)
         first = Search(best.family, best.geometry, self.basis, square_roots(pixels)).solve(best.logs)
         share = robust_weights(first, self.basis, pixels)

@@ -14,11 +14,11 @@ from ..camera import Camera
 from ..film import FilmModel
 from ..operator import apply_film
 from ..scattering import Scattering
+from .columns import MODEL_FLOOR
 from .observations import Observations, decimate
 
 Floats = NDArray[np.float64]
 
-MODEL_FLOOR = 0.002  # of the filmed light: the fit's weights take no shot for better than this
 _WIDTH = 320  # of the pictures to compare: wider ones are area-averaged by a common divisor of their sides
 _ESF_BINS = 80
 _ESF_CROWDING = 3.0  # bins are narrower at the edge: sinh spacing
