@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..film import FilmModel
 from .checks import Check, failed
 from .cross_spectrum import CrossSpectrum
 from .fit import FitResult, fit_film
 from .fringes import FringeRatios
 from .gate import inspect_shots
-from .model_free import Estimator, compare_with_film
-from .observations import observe
+from .model_free import compare_with_film
+from .observations import Observations, Reader, observe
 from .shots import ShotSet
 
 
@@ -71,8 +72,13 @@ def calibrate(
 
 def _second_opinion(result: FitResult, shot_set: ShotSet) -> list[Check]:
     seen, reader = observe(shot_set, "fit", tuple(sorted(result.gains)))
+    kinds = [kind for kind in film_estimators(result.film, seen, reader) if kind.layers]
+    return [compare_with_film(kind, result.film, result.gains)[0] for kind in kinds]
+
+
+def film_estimators(film: FilmModel, seen: Observations, reader: Reader) -> tuple[CrossSpectrum, FringeRatios]:
+    """The model-free estimators in the coordinates of a film."""
     # Faces and bulk of a two-stage film convolve in different coordinates; the comparison holds in either.
-    projection = result.film.geometry.projection
+    projection = film.geometry.projection
     projection = "equal_area" if projection == "two_stage" else projection
-    kinds: list[Estimator] = [CrossSpectrum(seen, reader, projection), FringeRatios(seen, reader, projection)]
-    return [compare_with_film(kind, result.film, result.gains)[0] for kind in kinds if kind.layers]
+    return CrossSpectrum(seen, reader, projection), FringeRatios(seen, reader, projection)

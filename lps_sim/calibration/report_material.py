@@ -14,6 +14,7 @@ from ..camera import Camera
 from ..error_bars import log_covariance, perturbed
 from ..film import FilmModel
 from ..report import Block
+from .calibrate import film_estimators
 from .checks import Check
 from .cross_spectrum import CrossSpectrum
 from .fit import FitResult
@@ -71,10 +72,7 @@ class Material:
     @cached_property
     def _both(self) -> tuple[CrossSpectrum, FringeRatios]:
         self.on_step("model-free estimate")
-        # Faces and bulk of a two-stage film convolve in different coordinates; the comparison holds in either.
-        projection = self.film.geometry.projection
-        projection = "equal_area" if projection == "two_stage" else projection
-        return CrossSpectrum(self.seen, self.reader, projection), FringeRatios(self.seen, self.reader, projection)
+        return film_estimators(self.film, self.seen, self.reader)
 
     @property
     def estimators(self) -> list[Estimator]:
