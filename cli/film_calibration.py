@@ -323,9 +323,10 @@ def _print_fit(result: FitResult, out: Path, page: Path | None) -> None:
 @click.argument("shots", metavar="SHOTS.yaml", type=SHOTS)
 @click.option("--layers", type=LAYERS, help="Only these layer counts.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the predictions here (.npy).")
+@click.option("--denoise/--no-denoise", default=True, show_default=True, help="Take the bare shots' noise off first.")
 @json_option
 def predict(
-    film_model: FilmModel, shots: Path, layers: tuple[int, ...] | None, out: Path | None, as_json: bool
+    film_model: FilmModel, shots: Path, layers: tuple[int, ...] | None, out: Path | None, denoise: bool, as_json: bool
 ) -> None:
     """Predict every filmed shot from the bare shot of its scene; PSNR per shot.
 
@@ -339,7 +340,12 @@ def predict(
     with progress_display() as progress:
         task = progress.add_task("predicting", total=None)
         rows, exclusions = predict_shots(
-            film_model, shot_set, layers, out, on_shot=lambda name: progress.update(task, advance=1, description=name)
+            film_model,
+            shot_set,
+            layers,
+            out,
+            on_shot=lambda name: progress.update(task, advance=1, description=name),
+            denoise=denoise,
         )
         progress.update(task, description="predicted", total=len(rows))
     if as_json:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from .merge import Merged, merge_bracket
-from .shots import Shot, ShotSet, is_grey
+from .shots import SATURATED_SHARE, Shot, ShotSet, is_grey
 
 Floats = NDArray[np.float64]
 
@@ -89,6 +89,10 @@ class Reader:
             codes = [self.set.codes(shot)[..., : self.channels] for shot in shots]
             self._merged[key] = merge_bracket(codes, [shot.exposure for shot in shots], self.set.camera)
         return self._merged[key]
+
+    def saturated(self, shot: Shot) -> bool:
+        """Whether no pixel of a shot is below saturation."""
+        return bool(self.set.codes(shot).min() >= SATURATED_SHARE * self.set.camera.max_code)
 
     def off(self, layers: int, vignetting: Floats | None = None) -> Floats | None:
         """The screen-off shot at a layer count, smoothed, or None where there is none.

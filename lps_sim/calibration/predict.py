@@ -15,6 +15,7 @@ from ..files import atomic_path
 from ..film import FilmModel
 from ..operator import apply_film
 from ..transfer import inverse_eotf
+from .denoise import denoised
 from .observations import Exclusion, Reader, observe
 from .shots import Shot, ShotGeometry, ShotSet
 
@@ -60,12 +61,14 @@ def predict_shots(
     layers: Sequence[int] | None = None,
     out_dir: str | os.PathLike[str] | None = None,
     on_shot: Callable[[str], None] | None = None,
+    denoise: bool = True,
 ) -> tuple[list[ShotPrediction], list[Exclusion]]:
     """Predict the filmed shots, of both roles.
 
     Vignetting comes from the bare flat, the veil from the screen-off shot of the layer count (from the film where
     there is none). The light outside the view is dark. A film calibrated at other distances is moved to the set's
-    (:func:`film_in_place`).
+    (:func:`film_in_place`). The noise of the bare shots is taken off first (:mod:`.denoise`): a film that passes a
+    sharp image would pass it on.
 
     Parameters
     ----------
@@ -75,6 +78,7 @@ def predict_shots(
     out_dir : if given, each prediction is written there as float32 ``<shot file stem>.npy``: linear light times the
         shot's exposure, (H, W) for a grey set, else (H, W, 3)
     on_shot : called with each file name
+    denoise : False takes the bare shots as they are
 
     Returns
     -------
@@ -91,20 +95,25 @@ def predict_shots(
     seen, reader = observe(shot_set, None, None if layers is None else tuple(layers))
     clear = replace(film_in_place(film, shot_set.geometry), veil_table={})
     rows: dict[str, ShotPrediction] = {}
+    exclusions, bare = list(seen.exclusions), {entry.scene: (entry.x, entry.x_variance) for entry in seen.scenes}
+    inputs = {scene: denoised(*known) if denoise else known[0] for scene, known in bare.items()}
     for entry in seen.scenes:
-        x = np.repeat(entry.x, 3, axis=2) if reader.grey else entry.x
+        x = np.repeat(inputs[entry.scene], 3, axis=2) if reader.grey else inputs[entry.scene]
         filmed = apply_film(x, clear, entry.layers, shot_set.camera, border="dark")[..., : reader.channels]
         light = filmed * seen.vignetting[..., None] + _veil(
             film, entry.layers, shot_set, seen.off, seen.vignetting, seen.white
         )
         for shot in (s for s in shot_set.shots if s.file in entry.files):
+            if reader.saturated(shot):
+                exclusions.append(Exclusion(shot.file, "saturated everywhere: it agrees with any light"))
+                continue
             if on_shot is not None:
                 on_shot(shot.file)
             rows[shot.file] = _compare(light * shot.exposure, shot, reader)
             if out_dir is not None:
                 _write(Path(out_dir) / f"{Path(shot.file).stem}.npy", light * shot.exposure, reader.grey)
     ordered = [rows[shot.file] for shot in shot_set.shots if shot.file in rows]
-    return ordered, seen.exclusions
+    return ordered, exclusions
 
 
 def _veil(

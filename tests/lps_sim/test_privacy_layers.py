@@ -68,7 +68,7 @@ def test_colour_parameters_count_by_the_channel_that_passes_most():
 
 def test_noise_and_systematic_errors_widen_the_spread():
     film = gaussian_film(parameter_names=("sigma",), covariance=[[0.03**2]])
-    both = replace(film, jackknife_spread=[0.04])
+    both = replace(film, systematic_covariance=[[0.04**2]])
     assert cutoff_spread(both, 4)[0] == pytest.approx(cutoff_spread(film, 4)[0] * 5 / 3, rel=DERIVATIVE)
     assert cutoff_spread(both, 4)[1] == "noise and systematic"
 

@@ -21,13 +21,11 @@ HANKEL = 1e-6  # of the logarithmic Hankel transform
 
 NARROW = Scattering("moffat", 1.2, np.radians(0.8), 3.0)
 WIDE = Scattering("moffat", 0.15, np.radians(12.0), 1.6)
-PEDESTAL = Scattering("moffat", 0.06, np.radians(40.0), 4.0)
 FILMS = {
     "ballistic+moffat": (0.0, (WIDE,)),
     "gaussian+moffat": (0.5, (WIDE,)),
     "2moffat": (0.0, (WIDE, NARROW)),
     "gaussian": (0.5, ()),
-    "gaussian+2moffat": (0.4, (WIDE, PEDESTAL)),
 }
 THETA = np.radians([0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 35.0, 80.0])
 

@@ -46,7 +46,12 @@ def exchanged(shot):
 
 # damage -> (change of the codes, change of the labels, the gate's check, the fit's own checks that fail too)
 DAMAGES = {
-    "S-curve of 6 % down": (bent(0.06, lambda c: np.sin(2 * np.pi * c)), unchanged, "tone response", {"residuals"}),
+    "S-curve of 6 % down": (
+        bent(0.06, lambda c: np.sin(2 * np.pi * c)),
+        unchanged,
+        "tone response",
+        {"misplaced light", "model-free MTF"},
+    ),
     "S-curve of 6 % up": (bent(0.06, lambda c: -np.sin(2 * np.pi * c)), unchanged, "tone response", {"model-free MTF"}),
     "moved camera": (moved, unchanged, "registration drift", {"residuals", "misplaced light", "model-free MTF"}),
     "swapped labels": (same, exchanged, "layer labels", {"residuals", "misplaced light", "model-free MTF"}),
