@@ -147,13 +147,17 @@ class Far:
         """By Hankel transforms of the transfer function."""
         values = transfer(FREQUENCIES_CPR)
 
-        def beyond(radius: float) -> np.ndarray:
-            within = [float(encircled(values[:, c])(np.array(radius))) for c in range(3)]
-            return values[0] - np.array(within)
+        def by_channel(
+            transform: Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]], at: np.ndarray
+        ) -> np.ndarray:
+            """(R,) -> (R, 3); equal channels are transformed once."""
+            known = {values[:, c].tobytes(): c for c in range(3)}
+            found = {key: transform(values[:, c])(at) for key, c in known.items()}
+            return np.stack([found[values[:, c].tobytes()] for c in range(3)], axis=-1)
 
         return cls(
-            lambda radii: np.stack([point_spread(values[:, c])(radii) for c in range(3)], axis=-1),
-            beyond,
+            lambda radii: by_channel(point_spread, radii),
+            lambda radius: values[0] - by_channel(encircled, np.array(radius)),
         )
 
 
@@ -266,10 +270,10 @@ class AngleConvolver:
         mesh_y, mesh_x = (np.linspace(0, period / 2, 33) for period in (period_y, period_x))
         shift = np.arange(-rings, rings + 1)
         inner_radius = (2 * rings + 1) * math.sqrt(period_y * period_x / math.pi)
-        tails = np.zeros((33, 33, 3))
-        for j, i in ((j, i) for j in shift for i in shift if (j, i) != (0, 0)):
-            radius = np.hypot((mesh_y + j * period_y)[:, None], (mesh_x + i * period_x)[None, :])
-            tails += far.density(radius.ravel()).reshape(33, 33, 3)
+        copies = [(j, i) for j in shift for i in shift if (j, i) != (0, 0)]
+        radii = [np.hypot((mesh_y + j * period_y)[:, None], (mesh_x + i * period_x)[None, :]) for j, i in copies]
+        # One call for all copies: a kernel that is known by its transfer function is transformed once.
+        tails = far.density(np.ravel(radii)).reshape(len(copies), 33, 33, 3).sum(axis=0)
         tails += far.beyond(inner_radius) / (period_y * period_x)
         spectra: list[np.ndarray] = []
         for channel in range(3):
