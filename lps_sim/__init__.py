@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from .fast import Degrader
     from .film import FilmModel
     from .operator import apply_film
+    from .seal import LensPrivacySeal
 
-_HOME = {"FilmModel": "film", "Camera": "camera", "apply_film": "operator", "Degrader": "fast"}
+_HOME = {
+    "FilmModel": "film",
+    "Camera": "camera",
+    "apply_film": "operator",
+    "Degrader": "fast",
+    "LensPrivacySeal": "seal",  # loads torch
+}
 
-__all__ = ["Camera", "Degrader", "FilmModel", "__version__", "apply_film"]
+__all__ = ["Camera", "Degrader", "FilmModel", "LensPrivacySeal", "__version__", "apply_film"]
 
 
 def __getattr__(name: str) -> Any:

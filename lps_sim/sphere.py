@@ -108,44 +108,50 @@ class SphereCorrection:
 
     Parameters: transfer (q -> (..., 3)); shape, pitch_rad of the grid; reflected: the field goes on as its mirror
     image, half a field on every side, else as zeros; dtype of the fields.
+
+    Attributes: cell, nodes on a side of a cell; fill (bottom, right), nodes added to complete the last cells; margin
+    (y, x), mirrored cells on every side; bend, the products on the cells; response, :meth:`respond` of ``transfer``;
+    spread (y, x), from cells to nodes.
     """
 
     def __init__(
         self, transfer: Transfer, shape: tuple[int, int], pitch_rad: tuple[float, float], reflected: bool, dtype: type
     ) -> None:
         self._reflected, self._dtype = reflected, dtype
-        self._cell = _nodes_a_cell(transfer, max(pitch_rad))
-        cells = -(-shape[0] // self._cell), -(-shape[1] // self._cell)
-        pitch = pitch_rad[0] * self._cell, pitch_rad[1] * self._cell
-        self._fill = tuple(count * self._cell - nodes for count, nodes in zip(cells, shape))
-        self._margin = (cells[0] // 2, cells[1] // 2) if reflected else (0, 0)
-        inner = cells[0] + 2 * self._margin[0], cells[1] + 2 * self._margin[1]
+        self.cell = _nodes_a_cell(transfer, max(pitch_rad))
+        cells = -(-shape[0] // self.cell), -(-shape[1] // self.cell)
+        pitch = pitch_rad[0] * self.cell, pitch_rad[1] * self.cell
+        self.fill = tuple(count * self.cell - nodes for count, nodes in zip(cells, shape))
+        self.margin = (cells[0] // 2, cells[1] // 2) if reflected else (0, 0)
+        inner = cells[0] + 2 * self.margin[0], cells[1] + 2 * self.margin[1]
         # The cells begin where the grid does; where they do not end with it their middle lies off the axis.
-        offset = tuple(fill * step / 2 for fill, step in zip(self._fill, pitch_rad))
-        self._bend = SphereBend(inner, pitch, inner if reflected else padded_for_sphere(inner, pitch), offset)
-        self.q_cpr = self._bend.q_cpr
+        offset = tuple(fill * step / 2 for fill, step in zip(self.fill, pitch_rad))
+        self.bend = SphereBend(inner, pitch, inner if reflected else padded_for_sphere(inner, pitch), offset)
+        self.q_cpr = self.bend.q_cpr
         q_y, q_x = (np.abs(q) for q in self.q_cpr)
         # Means over the cells weaken what they hold; the transfer function gives it back.
-        means = [self._mean_response(q, step) for q, step in zip((q_y, q_x), pitch_rad)]
-        response = np.stack(transfer_and_slope(transfer, self._bend.q)) / (means[0][:, None] * means[1][None, :])
-        #: of the transfer function and of its slope: (2, 3, *padded)
-        self.response: np.ndarray = response.astype(dtype)
+        self._means = [self._mean_response(q, step) for q, step in zip((q_y, q_x), pitch_rad)]
+        self.response: np.ndarray = self.respond(transfer).astype(dtype)
         self._alike = bool(np.ptp(self.response, axis=1).max() == 0)
-        self._spread: list[np.ndarray] = [
+        self.spread: list[np.ndarray] = [
             self._spline_matrix(nodes, count).astype(dtype) for nodes, count in zip(shape, cells)
         ]
 
+    def respond(self, transfer: Transfer) -> np.ndarray:
+        """Frequency response of a transfer function and of its slope on these cells: (2, 3, *padded)."""
+        return np.stack(transfer_and_slope(transfer, self.bend.q)) / (self._means[0][:, None] * self._means[1][None, :])
+
     def _mean_response(self, q: np.ndarray, step: float) -> np.ndarray:
         """Frequency response of the mean over a cell's nodes."""
-        if self._cell == 1:
+        if self.cell == 1:
             return np.ones_like(q)
-        return np.sinc(q * step * self._cell) / np.maximum(np.sinc(q * step), 1e-3)
+        return np.sinc(q * step * self.cell) / np.maximum(np.sinc(q * step), 1e-3)
 
     def _spline_matrix(self, nodes: int, cells: int) -> np.ndarray:
         """(nodes, cells) values at the nodes of the cubic spline through the cells' middles."""
-        if self._cell == 1:
+        if self.cell == 1:
             return np.eye(nodes)
-        at = (np.arange(nodes) - (self._cell - 1) / 2) / self._cell
+        at = (np.arange(nodes) - (self.cell - 1) / 2) / self.cell
         return CubicSpline(np.arange(cells), np.eye(cells))(at)
 
     def __call__(self, fields: np.ndarray) -> np.ndarray:
@@ -155,14 +161,14 @@ class SphereCorrection:
         return self._correct(fields, self.response)
 
     def _correct(self, fields: np.ndarray, response: np.ndarray) -> np.ndarray:
-        (bottom, right), (top, left), cell, dtype = self._fill, self._margin, self._cell, self._dtype
+        (bottom, right), (top, left), cell, dtype = self.fill, self.margin, self.cell, self._dtype
         if bottom or right:
             fields = np.pad(fields, ((0, 0), (0, bottom), (0, right)), mode="edge" if self._reflected else "constant")
         rows, columns = fields.shape[1] // cell, fields.shape[2] // cell
         small = fields.reshape(len(fields), rows, cell, columns, cell).mean(axis=(2, 4), dtype=dtype)
         if self._reflected:
             small = np.pad(small, ((0, 0), (top, top), (left, left)), mode="symmetric")
-        bend = self._bend
+        bend = self.bend
         total = np.zeros((len(fields), rows, columns), dtype)
         inside = np.s_[top : top + rows, left : left + columns]
         # One channel at a time: twelve spectra of a full-size grid are some hundred MiB.
@@ -171,7 +177,7 @@ class SphereCorrection:
             for weight, (by_transfer, by_slope) in zip(bend.output, spectra):
                 part = fft.irfft2(by_transfer * transfer + by_slope * slope, bend.padded)
                 total[channel] += (weight[inside] * part[inside]).astype(dtype)
-        return self._spread[0] @ total @ self._spread[1].T
+        return self.spread[0] @ total @ self.spread[1].T
 
 
 def _nodes_a_cell(transfer: Transfer, pitch_rad: float) -> int:
