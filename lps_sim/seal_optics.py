@@ -25,6 +25,7 @@ from .sphere import SphereCorrection
 DENSE_COSINES = 320  # up to this many samples a cosine transform by matrix product is cheaper than by FFT
 _NEGLIGIBLE = 1e-10  # of a transfer function: denormal numbers would slow a processor down
 Arrays = Mapping[str, torch.Tensor]
+Curve = Callable[[torch.Tensor], torch.Tensor]
 
 
 class _Buffers(nn.Module):
@@ -64,16 +65,16 @@ class AxisMap(_Buffers):
             self.put(f"block{len(self.spans)}", part if axis == -2 else part.T, dtype)
             self.spans.append((start, stop))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The product along the axis."""
+    def forward(self, x: torch.Tensor, curve: Curve | None = None) -> torch.Tensor:
+        """The product along the axis with x, or with curve(x), which is then never held as a whole."""
         flat = x.flatten(0, 1)
         parts = []
         for index, (start, stop) in enumerate(self.spans):
             block = self.table(f"block{index}")
-            if self.axis == -2:
-                parts.append(torch.bmm(block.expand(len(flat), -1, -1), flat[:, start:stop]))
-            else:
-                parts.append(flat[..., start:stop] @ block)
+            part = flat[:, start:stop] if self.axis == -2 else flat[..., start:stop]
+            if curve is not None:
+                part = curve(part)
+            parts.append(torch.bmm(block.expand(len(flat), -1, -1), part) if self.axis == -2 else part @ block)
         out = parts[0] if len(parts) == 1 else torch.cat(parts, self.axis)
         return out.unflatten(0, x.shape[:2])
 
@@ -86,11 +87,10 @@ class PlaneMap(nn.Module):
         order = sorted(zip(matrices, (-2, -1)), key=lambda pair: len(pair[0]) / pair[0].shape[1])
         self.maps = nn.ModuleList(AxisMap(matrix, axis, dtype) for matrix, axis in order)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 3, y, x) -> (n, 3, y', x')."""
-        for along in self.maps:
-            x = along(x)
-        return x
+    def forward(self, x: torch.Tensor, curve: Curve | None = None) -> torch.Tensor:
+        """(n, 3, y, x) -> (n, 3, y', x'), of x or of curve(x)."""
+        first, second = self.maps
+        return second(first(x, curve))
 
 
 class Warp(_Buffers):
@@ -138,9 +138,7 @@ class Cosines(_Buffers):
                 x = self._by_product(x, axis, inverse)
             else:
                 turn = torch.complex(*self.table(f"turn{axis}"))
-                x = x.transpose(-2, -1) if axis == 0 else x
-                x = _inverse_cosines(x, turn) if inverse else _cosines(x, turn)
-                x = x.transpose(-2, -1) if axis == 0 else x
+                x = (_inverse_cosines if inverse else _cosines)(x, turn, axis - 2)
         return x
 
     def _by_product(self, x: torch.Tensor, axis: int, inverse: bool) -> torch.Tensor:
@@ -152,25 +150,36 @@ class Cosines(_Buffers):
         return torch.bmm(matrix.expand(len(flat), -1, -1), flat).unflatten(0, x.shape[:2])
 
 
-def _cosines(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """DCT-2 along the last axis by one real FFT of the same length (Makhoul 1980)."""
-    count = x.shape[-1]
-    folded = torch.cat([x[..., 0::2], x[..., 1::2].flip(-1)], -1)
-    half = torch.fft.rfft(folded) * turn
-    return torch.cat([half.real, -half.imag[..., 1 : (count + 1) // 2].flip(-1)], -1)
+def _cosines(x: torch.Tensor, turn: torch.Tensor, axis: int) -> torch.Tensor:
+    """DCT-2 along an axis, -2 or -1, by one real FFT of the same length (Makhoul 1980)."""
+    count = x.shape[axis]
+    even, odd = (x[..., 0::2], x[..., 1::2]) if axis == -1 else (x[..., 0::2, :], x[..., 1::2, :])
+    half = torch.fft.rfft(torch.cat([even, odd.flip(axis)], axis), dim=axis) * _along(turn, axis)
+    far = half.imag.narrow(axis, 1, (count + 1) // 2 - 1)
+    return torch.cat([half.real, -far.flip(axis)], axis)
 
 
-def _inverse_cosines(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+def _inverse_cosines(x: torch.Tensor, turn: torch.Tensor, axis: int) -> torch.Tensor:
     """The inverse of :func:`_cosines`."""
-    count = x.shape[-1]
-    near = x[..., : count // 2 + 1]
-    far = torch.cat([torch.zeros_like(x[..., :1]), x.flip(-1)], -1)[..., : count // 2 + 1]
-    folded = torch.fft.irfft(torch.complex(near, -far) / turn, count)
+    count = x.shape[axis]
+    near = x.narrow(axis, 0, count // 2 + 1)
+    far = x.narrow(axis, count - count // 2, count // 2).flip(axis)
+    far = torch.cat([torch.zeros_like(x.narrow(axis, 0, 1)), far], axis)
+    folded = torch.fft.irfft(torch.complex(near, -far) / _along(turn, axis), count, axis)
     # Even places first, odd ones backwards behind them: put them side by side again.
-    even, odd = folded[..., : (count + 1) // 2], folded[..., (count + 1) // 2 :].flip(-1)
+    even = folded.narrow(axis, 0, (count + 1) // 2)
+    odd = folded.narrow(axis, (count + 1) // 2, count // 2).flip(axis)
     if count % 2:
-        odd = functional.pad(odd, (0, 1))
-    return torch.stack([even, odd], -1).flatten(-2)[..., :count]
+        odd = torch.cat([odd, torch.zeros_like(even.narrow(axis, 0, 1))], axis)
+    return (
+        torch.stack([even, odd], even.ndim + axis + 1)
+        .flatten(even.ndim + axis, even.ndim + axis + 1)
+        .narrow(axis, 0, count)
+    )
+
+
+def _along(values: torch.Tensor, axis: int) -> torch.Tensor:
+    return values if axis == -1 else values[:, None]
 
 
 class SphereTerm(_Buffers):
@@ -275,7 +284,7 @@ class SealOptics(_Buffers):
 
     def __init__(self, plan: SealPlan, film: FilmModel, dtype: torch.dtype) -> None:
         super().__init__()
-        self.border = plan.border
+        self.border, self.cell_px = plan.border, plan.cell_px
         self.small = plan.small
         self.stages = nn.ModuleList(Stage(stage, plan.reflected, dtype) for stage in plan.stages)
         self.area = PlaneMap(plan.area, dtype) if plan.area is not None else None
@@ -301,19 +310,24 @@ class SealOptics(_Buffers):
             for index, missing in enumerate(self._missing(self._own_arrays())):
                 self.put(f"missing_{index}", missing, dtype)
 
-    def forward(self, light: torch.Tensor, arrays: Arrays | None = None) -> torch.Tensor:
-        """Sensor signal without noise, 1 = full scale: (n, 3, H, W) linear light -> (n, 3, h, w).
+    def forward(self, frames: torch.Tensor, curve: Curve | None = None, arrays: Arrays | None = None) -> torch.Tensor:
+        """Sensor signal without noise, 1 = full scale: (n, 3, H, W) -> (n, 3, h, w).
 
+        ``curve`` makes linear light of the frames, piece by piece where it can; None if they are linear light.
         ``arrays``: :meth:`lps_sim.seal_plan.SealPlan.film_arrays` as tensors, to follow gradients into them; None for
         the planned film's.
         """
         film = self._own_arrays() if arrays is None else arrays
-        total = light.new_zeros(())
+        # A processor gains by keeping pieces in its caches; a compiler joins the curve with what follows by itself.
+        pieces = frames.device.type == "cpu" and not torch.compiler.is_compiling()
+        if curve is not None and (not pieces or ("direct" in film and self.area is None)):
+            frames, curve = curve(frames), None
+        total = frames.new_zeros(())
         if len(self.stages):
             missing = self._own_missing() if arrays is None else self._missing(film)
-            total = self.spread(self._scattered(self.shrink(light), film, missing))
+            total = self.spread(self._scattered(self.shrink(frames, curve), film, missing))
         if "direct" in film:
-            total = total + film["direct"] * (light if self.area is None else self.area(light))
+            total = total + film["direct"] * (frames if self.area is None else self.area(frames, curve))
         return (self.transmittance * total + self.veil) * self.gain
 
     def _scattered(self, coefficients: torch.Tensor, film: Arrays, missing: list[torch.Tensor]) -> torch.Tensor:

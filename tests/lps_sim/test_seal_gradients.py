@@ -148,8 +148,7 @@ def test_black_and_white_frames_have_finite_gradients():
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize("name", ["rough, two stages", "smooth, on the sphere"])
-@pytest.mark.parametrize("border", ["reflect", "mean"])
+@pytest.mark.parametrize(("name", "border"), [("rough, two stages", "reflect"), ("smooth, on the sphere", "mean")])
 def test_the_planned_module_compiles_without_graph_breaks(name, border):
     torch.compiler.reset()
     seal = LensPrivacySeal(FILMS[name], 3, CAMERA, (7, 5), border, noise=False)
