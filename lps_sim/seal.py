@@ -95,7 +95,7 @@ class LensPrivacySeal(nn.Module):
             parameter.requires_grad = bool(learn_film)
             self.register_parameter(name, parameter)
         self._geometry: dict[str, SealPlan] = {}
-        self._versions: dict[str, tuple[int, ...]] = {}
+        self._versions: dict[str, tuple[tuple[float, ...], ...]] = {}
         self._optics = nn.ModuleDict()
 
     # -- what it is made of -----------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class LensPrivacySeal(nn.Module):
                     f"plan {height}x{width} frames at {layers} layers before compiling: seal.plan({height}, {width})"
                 )
             return cast(SealOptics, self._optics[key])
-        versions = tuple(0 if value.is_inference() else value._version for value in self.parameters(recurse=False))
+        versions = tuple(_version(value) for value in self.parameters(recurse=False))
         if self._versions.get(key) == versions:
             return cast(SealOptics, self._optics[key])
         film = self.film
@@ -282,6 +282,13 @@ class LensPrivacySeal(nn.Module):
             f"film={self._film.name!r}, layers={self.layers}, output_size={self.output_size}, "
             f"border={self.border!r}, noise={self.noise}"
         )
+
+
+def _version(value: torch.Tensor) -> tuple[float, ...]:
+    """What changes when a parameter does, without reading it from a device; tensors put in its place are read."""
+    if isinstance(value, nn.Parameter) and not value.is_inference():
+        return (id(value), value._version)
+    return tuple(value.detach().flatten().tolist())
 
 
 def _key(layers: int, height: int, width: int, dtype: torch.dtype) -> str:

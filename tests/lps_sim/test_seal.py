@@ -249,6 +249,18 @@ def test_a_film_changed_in_place_is_seen_by_the_next_frame():
     assert (seal(x) - before).abs().max() > 0.01
 
 
+def test_parameters_put_in_for_one_call_hold_for_that_call_alone():
+    seal, x = noise_free(4), random_frames(1)
+    before = seal(x)
+    wider = [
+        torch.func.functional_call(seal, {"log_sigma_rad": seal.log_sigma_rad.detach() + shift}, (x,))
+        for shift in (1.0, 2.0)
+    ]
+    assert (wider[0] - before).abs().max() > 0.01
+    assert (wider[1] - wider[0]).abs().max() > 0.01
+    assert torch.equal(seal(x), before)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_frames():
