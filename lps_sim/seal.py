@@ -171,7 +171,8 @@ class LensPrivacySeal(nn.Module):
         height, width = frames.shape[-2:]
         optics = self._planned(layers, height, width, dtype)
         if optics.gain.device != frames.device:
-            optics.to(frames.device)
+            with torch.inference_mode(False):
+                optics.to(frames.device)
         arrays = None
         logs = {name: value.to(frames.device) for name, value in self.named_parameters(recurse=False)}
         if layers and torch.is_grad_enabled() and any(value.requires_grad for value in logs.values()):
@@ -220,7 +221,9 @@ class LensPrivacySeal(nn.Module):
         name = f"_pattern_{frame_size[0]}x{frame_size[1]}_{size[0]}x{size[1]}"
         if not hasattr(self, name):
             rng = named_rng(self.camera.prnu_seed, "seal fixed pattern", *frame_size, *size)
-            self.register_buffer(name, torch.from_numpy(rng.standard_normal((3, *size), np.float32)), persistent=False)
+            with torch.inference_mode(False):
+                pattern = torch.from_numpy(rng.standard_normal((3, *size), np.float32))
+            self.register_buffer(name, pattern, persistent=False)
         return getattr(self, name)
 
     # -- plans and layer counts -------------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ class LensPrivacySeal(nn.Module):
                 camera = camera.resized(width, height)
             self._geometry[key] = SealPlan(film, layers, camera, self.border, self.output_size)
         device = cast(SealOptics, self._optics[key]).gain.device if key in self._optics else None
-        # Plans made under inference_mode could not be used in training later.
+        # What is made under inference_mode could not be used in training later.
         with torch.inference_mode(False):
             optics = SealOptics(self._geometry[key], film, dtype)
             self._optics[key] = optics if device is None else optics.to(device)
@@ -276,11 +279,10 @@ class LensPrivacySeal(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self.replan()
 
-    def extra_repr(self) -> str:
-        """What ``print`` shows beside the parameters."""
+    def __repr__(self) -> str:
         return (
-            f"film={self._film.name!r}, layers={self.layers}, output_size={self.output_size}, "
-            f"border={self.border!r}, noise={self.noise}"
+            f"{type(self).__name__}(film={self._film.name!r}, layers={self.layers}, output_size={self.output_size}, "
+            f"border={self.border!r}, noise={self.noise})"
         )
 
 

@@ -148,6 +148,16 @@ def test_black_and_white_frames_have_finite_gradients():
     assert torch.isfinite(x.grad).all()
 
 
+def test_a_module_first_used_in_inference_mode_can_be_trained_through_afterwards():
+    seal = LensPrivacySeal(FILMS["rough"], 3, CAMERA)
+    x = frames(1, 3, 12, 16, dtype=torch.float32)
+    with torch.inference_mode():
+        seal(x)
+    x.requires_grad_()
+    seal(x).sum().backward()
+    assert x.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize(("name", "border"), [("rough, two stages", "reflect"), ("smooth, on the sphere", "mean")])
 def test_the_planned_module_compiles_without_graph_breaks(name, border):
     torch.compiler.reset()

@@ -49,6 +49,8 @@ def test_the_same_parameters_give_the_same_frames_noise_included():
     assert not torch.equal(pipeline(x), first)
     torch.manual_seed(0)
     assert torch.equal(pipeline(x), first)
+    shared = RandomLensPrivacySeal(FilmModel.load("rough"), 4, CAMERA)
+    assert float((shared(x) - shared(x)).std()) > 1e-3
 
 
 def test_a_clip_has_one_film_and_fresh_noise_in_every_frame():
