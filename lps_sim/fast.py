@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from . import kernels
 from .camera import Camera
 from .errors import UnknownNameError
 from .film import FilmModel, check_layers
+from .incoming import Codes, Incoming, Light, Planes, eotf_polynomial
 from .operator import FilmKey, check_border
 from .plan import FilmPlan, Window, film_plan, output_cosine
 from .seeding import named_rng, named_seed
-from .transfer import Transfer, check_eotf_name, eotf_table, inverse_eotf
+from .transfer import Transfer, check_eotf_name, eotf, eotf_table, inverse_eotf
+from .yuv import YuvFrame
 
+Frames = np.ndarray | Sequence[np.ndarray | YuvFrame]
 FITS = ("squash", "crop", "letterbox")
 CODE_TABLE_SIZE = 1 << 16  # steps of 0.05 code at black, where sRGB is steepest
 POOL_SIZE = 1 << 20
@@ -30,8 +34,7 @@ def apply_film_fast(light: np.ndarray, film: FilmModel, layers: int, camera: Cam
     whole = (0, 0, camera.width, camera.height)
     plan = film_plan(FilmKey.of(film), layers, camera, border, whole, (camera.width, camera.height))
     picture = light if light.ndim == 3 else np.repeat(light[..., None], 3, axis=2)
-    frame = np.ascontiguousarray(picture, np.float32).reshape(camera.height, 3 * camera.width)
-    y = plan.light(frame, None, np.ones((camera.height, camera.width), np.float32))
+    y = plan.light(Light(picture), np.ones((camera.height, camera.width), np.float32))
     return y if light.ndim == 3 else np.ascontiguousarray(y[..., 1])
 
 
@@ -90,41 +93,43 @@ class Degrader:
             output_size = (int(output_size[0]), int(output_size[1]))
         self.film, self.camera, self.output_size, self.seed = film, camera, output_size, int(seed)
         self.fit, self.border, self.noise = fit, check_border(border), bool(noise)
-        self.source_table = eotf_table(check_eotf_name(source_eotf, "source_eotf"), 8)
+        self.source_eotf = check_eotf_name(source_eotf, "source_eotf")
         self._key = FilmKey.of(film) if film is not None and self.layers else None
 
-    def __call__(self, frames: np.ndarray, first_frame: int = 0) -> np.ndarray:
+    def __call__(self, frames: Frames, first_frame: int = 0) -> np.ndarray:
         """:meth:`degrade`."""
         return self.degrade(frames, first_frame)
 
-    def degrade(self, frames: np.ndarray, first_frame: int = 0) -> np.ndarray:
-        """(T, H, W, 3) uint8 -> (T, h, w, 3) uint8. ``first_frame`` is the clip's index of ``frames[0]``: a clip given
-        in pieces comes out as the same bytes."""
-        frames = self._checked(frames, 4)
-        width, height = self.output_size or (frames.shape[2], frames.shape[1])
+    def degrade(self, frames: Frames, first_frame: int = 0) -> np.ndarray:
+        """(T, H, W, 3) uint8 RGB, or a sequence of T :class:`lps_sim.yuv.YuvFrame`, -> (T, h, w, 3) uint8 RGB.
+
+        ``first_frame`` is the clip's index of ``frames[0]``: a clip given in pieces comes out as the same bytes.
+        """
+        frames = _checked(frames)
+        width, height = self.output_size or (frames[0].shape[1], frames[0].shape[0])
         out = np.zeros((len(frames), height, width, 3), np.uint8)
         for index, frame in enumerate(frames):
             self._frame(frame, first_frame + index, out[index])
         return out
 
-    def signal(self, frame: np.ndarray) -> np.ndarray:
-        """Noise-free linear sensor signal of one frame, 1 = full scale: (H, W, 3) uint8 -> (h, w, 3) float32, without
-        the bars of a letterbox."""
-        frame = self._checked(frame, 3)
+    def signal(self, frame: np.ndarray | YuvFrame) -> np.ndarray:
+        """Noise-free linear sensor signal of one frame, 1 = full scale: (H, W, 3) uint8 or a YuvFrame -> (h, w, 3)
+        float32, without the bars of a letterbox."""
+        frame = _checked([frame])[0]
         plan, setting = self._plan(frame)
-        return plan.light(np.ascontiguousarray(frame).reshape(frame.shape[0], -1), self.source_table, setting.gain)
+        return plan.light(self._incoming(frame), setting.gain)
 
-    def _frame(self, frame: np.ndarray, index: int, out: np.ndarray) -> None:
+    def _frame(self, frame: np.ndarray | YuvFrame, index: int, out: np.ndarray) -> None:
         plan, setting = self._plan(frame)
         width, height = plan.output
-        rows = np.ascontiguousarray(frame).reshape(frame.shape[0], -1)
         codes = np.empty((height, 3 * width), np.uint8)
         rng_key = named_seed(self.seed, "temporal noise", index)
+        incoming = self._incoming(frame)
         kernels.finish_codes(
-            plan.scattered(rows, self.source_table),
+            plan.scattered(incoming),
             plan.start_y,
             plan.taps_y,
-            plan.direct(rows, self.source_table),
+            plan.direct(incoming),
             plan.direct_weight,
             plan.veil,
             setting.gain,
@@ -138,7 +143,15 @@ class Degrader:
         top, left = (out.shape[0] - height) // 2, (out.shape[1] - width) // 2
         out[top : top + height, left : left + width] = codes.reshape(height, width, 3)
 
-    def _plan(self, frame: np.ndarray) -> tuple[FilmPlan, _Sensor]:
+    def _incoming(self, frame: np.ndarray | YuvFrame) -> Incoming:
+        if isinstance(frame, YuvFrame):
+            curve = eotf_polynomial(self.source_eotf)
+            if curve is not None:
+                return Planes(frame, curve)
+            return Light(eotf(frame.rgb(), self.source_eotf).astype(np.float32))
+        return Codes(frame, eotf_table(self.source_eotf, 8))
+
+    def _plan(self, frame: np.ndarray | YuvFrame) -> tuple[FilmPlan, _Sensor]:
         height, width = frame.shape[:2]
         camera = self.camera
         if (width, height) != (camera.width, camera.height):
@@ -147,12 +160,19 @@ class Degrader:
         plan = film_plan(self._key, self.layers, camera, self.border, window, inner)
         return plan, _sensor(camera, window, inner, self.noise)
 
-    def _checked(self, frames: np.ndarray, ndim: int) -> np.ndarray:
-        frames = np.asarray(frames)
-        if frames.dtype != np.uint8 or frames.ndim != ndim or frames.shape[-1] != 3 or 0 in frames.shape[-3:]:
-            shape = "(T, H, W, 3)" if ndim == 4 else "(H, W, 3)"
-            raise ValueError(f"frames must be uint8 {shape}, got {frames.dtype} {frames.shape}")
+
+def _checked(frames: Frames) -> Frames:
+    """The frames if they are of one size and of a kind that is known."""
+    if isinstance(frames, np.ndarray):
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[-3:]:
+            raise ValueError(f"frames must be uint8 (T, H, W, 3), got {frames.dtype} {frames.shape}")
         return frames
+    for frame in frames:
+        if not isinstance(frame, YuvFrame):
+            _checked(np.asarray(frame)[np.newaxis])
+        if frame.shape != frames[0].shape:
+            raise ValueError(f"frames must have one size, got {frame.shape} after {frames[0].shape}")
+    return frames
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,14 +102,14 @@ def face_loss(cos_theta_air: np.ndarray, refractive_index: float) -> np.ndarray:
 
 
 class WarpGrid:
-    """A rectangular grid in angle space that holds a frame exactly, and the maps between the two.
+    """A rectangular grid in angle space that holds a frame, and the maps between the two.
 
-    The grid's outer edges touch the middle of the frame's sides; towards its corners it reaches beyond the frame,
-    whose outline is barrel-shaped in angle space.
+    The grid's outer edges touch the middle of the frame's sides or lie ``surround_rad`` beyond; towards its corners it
+    reaches further beyond the frame, whose outline is barrel-shaped in angle space.
 
     Parameters: height, width of the frame in px; focal lengths along x and y in px (they differ for a squashed
     picture); projection; pitch_rad, the largest step of the grid; margin, nodes added on every side; beyond, pixels
-    outside the frame on every side that to_frame holds too.
+    outside the frame on every side that to_frame holds too; surround_rad, of angle space around the frame.
 
     Attributes: rows, columns; pitch_rad (y, x), the steps that fit the frame; from_frame (2, rows, columns): the
     frame's (y, x) index at every node, outside the frame in the corners, not finite beyond 90 degrees;
@@ -126,13 +126,14 @@ class WarpGrid:
         pitch_rad: float,
         margin: int = 0,
         beyond: int = 0,
+        surround_rad: float = 0.0,
     ) -> None:
         if not pitch_rad > 0:
             raise ValueError(f"pitch_rad must be > 0, got {pitch_rad}")
         focal_x, focal_y = focal_xy_px
         # Pixel edges included, the outline reaches farthest at the middle of the frame's sides.
-        extent_x = 2 * float(plane_to_angle(width / 2 / focal_x, projection))
-        extent_y = 2 * float(plane_to_angle(height / 2 / focal_y, projection))
+        extent_x = 2 * (float(plane_to_angle(width / 2 / focal_x, projection)) + surround_rad)
+        extent_y = 2 * (float(plane_to_angle(height / 2 / focal_y, projection)) + surround_rad)
         self.columns = next_fast_len(math.ceil(extent_x / pitch_rad - 1e-9), real=True)
         self.rows = next_fast_len(math.ceil(extent_y / pitch_rad - 1e-9), real=True)
         pitch_y, pitch_x = self.pitch_rad = (extent_y / self.rows, extent_x / self.columns)

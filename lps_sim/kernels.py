@@ -1,4 +1,4 @@
-"""Compiled inner loops of the fast engine: shrink, warp, spread and finish one frame on one core.
+"""Compiled inner loops of the fast engine: warp, filter, spread and finish one frame on one core.
 
 Every kernel releases the interpreter lock and walks memory in order. They are compiled on first use and cached on disk.
 Small fields are (3, rows, columns), frames are rows of interleaved colours (H, 3 W).
@@ -10,64 +10,6 @@ import numpy as np
 from numba import njit
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-
-
-@njit(**_OPTIONS)
-def _drop_row(buffer, cell_row, column_cell, column_near, column_far, out):
-    """Sum a row buffer (3 W) into the cells of one row of ``out`` and clear it."""
-    last = out.shape[2] - 1
-    for x in range(column_cell.size):
-        cell = column_cell[x]
-        near, far = column_near[x], column_far[x]
-        for c in range(3):
-            value = buffer[3 * x + c]
-            buffer[3 * x + c] = 0.0
-            out[c, cell_row, cell] += near * value
-            if cell < last:
-                out[c, cell_row, cell + 1] += far * value
-
-
-@njit(**_OPTIONS)
-def shrink_codes(frame, table, row_cell, row_near, row_far, column_cell, column_near, column_far, out):
-    """Weighted means of ``table[frame]`` in cells: (H, 3 W) uint8 -> (3, rows, columns) float32.
-
-    A pixel belongs to cell ``*_cell`` with weight ``*_near`` and to the next one with weight ``*_far``; cells rise by
-    at most one from pixel to pixel.
-    """
-    out[:] = 0.0
-    width = frame.shape[1]
-    here, below = np.zeros(width, np.float32), np.zeros(width, np.float32)
-    for y in range(frame.shape[0]):
-        row = frame[y]
-        near, far = row_near[y], row_far[y]
-        if far > 0:
-            for j in range(width):
-                value = table[row[j]]
-                here[j] += near * value
-                below[j] += far * value
-        else:
-            for j in range(width):
-                here[j] += near * table[row[j]]
-        if y == frame.shape[0] - 1 or row_cell[y + 1] != row_cell[y]:
-            _drop_row(here, row_cell[y], column_cell, column_near, column_far, out)
-            here, below = below, here
-
-
-@njit(**_OPTIONS)
-def shrink_light(frame, row_cell, row_near, row_far, column_cell, column_near, column_far, out):
-    """:func:`shrink_codes` on linear float32 light, (H, 3 W)."""
-    out[:] = 0.0
-    width = frame.shape[1]
-    here, below = np.zeros(width, np.float32), np.zeros(width, np.float32)
-    for y in range(frame.shape[0]):
-        row = frame[y]
-        near, far = row_near[y], row_far[y]
-        for j in range(width):
-            here[j] += near * row[j]
-            below[j] += far * row[j]
-        if y == frame.shape[0] - 1 or row_cell[y + 1] != row_cell[y]:
-            _drop_row(here, row_cell[y], column_cell, column_near, column_far, out)
-            here, below = below, here
 
 
 _HORIZON = 14  # powers of a pole of -0.27: 1e-8 is left, nothing in float32

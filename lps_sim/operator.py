@@ -41,6 +41,8 @@ from .sphere import SphereCorrection, Transfer, padded_for_sphere
 BORDERS = ("reflect", "mean", "dark")
 ENGINES = ("exact", "fast")
 SPLINE_ORDER = 5
+# Of the narrow part: the last frequency that is passed, and how many of its periods surround the frame.
+_PASSED, _SURROUND_CYCLES, _MOST_SURROUND_RAD = 0.05, 1.6, 0.06
 
 
 def apply_film(
@@ -192,6 +194,17 @@ def film_far(film: FilmModel, layers: int) -> Far:
     return Far(lambda radii: film.far_kernel(radii, layers), lambda radius: film.kernel_beyond(radius, layers))
 
 
+def surround_rad(transfer: Transfer) -> float:
+    """How far a reflected scene goes on around the frame before the grid's own mirror, rad of angle space.
+
+    Frame and grid have different outlines, so what the grid mirrors at its edge is not what the frame mirrors at its
+    own: the blur's narrow part (four standard deviations of a Gaussian) is kept from seeing the difference.
+    """
+    q = np.geomspace(0.5, 1e4, 500)
+    passed = np.flatnonzero(np.abs(transfer(q)).max(axis=-1) > _PASSED)
+    return min(_SURROUND_CYCLES / float(q[passed[-1]] if passed.size else q[0]), _MOST_SURROUND_RAD)
+
+
 def spread(transfer: Transfer, q_max: float) -> Transfer:
     """The same transfer function, faster on large arrays: a cubic spline over 4096 frequencies in 0..q_max.
 
@@ -327,7 +340,8 @@ class _ExactStage:
         # The frame is sampled most finely, in angle, along the radius at its corners.
         pitch = radial_scale(corner, stage.projection) / f_px
         # Towards a dark surround the field goes on beyond the frame, and the splines need to see how.
-        grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch, margin=0 if reflected else 4)
+        margin, surround = (0, surround_rad(stage.transfer)) if reflected else (4, 0.0)
+        grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch, margin, surround_rad=surround)
         rows, columns = grid.from_frame
         seen = np.isfinite(rows) & np.isfinite(columns)
         self.from_frame = np.where(seen, grid.from_frame, 0.0)

@@ -1,6 +1,6 @@
 """The planned film operator: where and how coarsely a frame's scattered light is computed.
 
-Scattered light is blurred, so it is computed where blurred light lives: the frame is shrunk by triangle-weighted means,
+Scattered light is blurred, so it is computed where blurred light lives: the frame is shrunk by B-spline-weighted means,
 warped to a small grid in angle space, convolved by a short cosine transform, warped back and spread to the output's
 size. Only an unscattered part needs the frame's own pixels. How far the frame may shrink follows from an error bound on
 the output codes (:func:`plan_sampling`). The exact engine (:mod:`lps_sim.operator`) is the reference.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from . import kernels
 from .camera import Camera
 from .film import FilmModel
 from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
-from .operator import FilmKey, Stage, angle_convolver, film_stages
-from .resampling import area_matrix, area_weights, banded, splat_pole, splat_weights, spline_matrix
+from .incoming import Incoming
+from .operator import FilmKey, Stage, angle_convolver, film_stages, surround_rad
+from .resampling import Cells, area_matrix, banded, splat_matrix, splat_pole, spline_matrix
 from .transfer import inverse_eotf
 
 BEYOND = 4  # cells of blurred light kept beyond the frame's edges, so that splines there need no guess
@@ -34,15 +36,33 @@ ERROR_LIMIT = 0.45  # codes; 0.5 is promised
 LARGEST_CELL_PX = 24
 NEGLIGIBLE = 1e-10  # of a transfer function
 FEWEST_CELLS = 12  # of a frame's shorter side
+TRIANGLE_FROM_PX = 8.0
+LEAST_CELL_PX = 1.25  # below, single pixels cost no more
+CELL_STEP = 1.04  # between the cells that are tried
 Window = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How coarsely scattered light is computed.
+
+    cell_px : side of a cell of the shrunk frame, px; 1 leaves the frame as it is
+    splat : order of the B-spline that averages pixels in cells, 2 or 4
+    spline : order of the B-splines between frame and angle grid, 3 or 5
+    corner : step of the angle grid, in units of what a cell spans at the frame's corners; at most a cell on the axis
+    """
+
+    cell_px: float
+    splat: int
+    spline: int
+    corner: float
 
 
 class FilmPlan:
     """apply_film for one film, layer count, camera, border, window of the frame and output size.
 
     Parameters: window (x0, y0, x1, y1) in px of the frame, resampled to output (width, height) by area means (linear
-    interpolation where it grows); sampling (cell in px, order of the splines), None = :func:`plan_sampling`.
-    film None or layers 0 is no film.
+    interpolation where it grows); sampling, None = :func:`plan_sampling`. film None or layers 0 is no film.
     """
 
     def __init__(
@@ -53,21 +73,26 @@ class FilmPlan:
         border: str,
         window: Window,
         output: tuple[int, int],
-        sampling: tuple[int, int] | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.camera, self.window, self.output, self.border = camera, window, output, border
         height, width = camera.height, camera.width
         stages: list[Stage] = []
         transmittance, veil = np.ones(3), np.zeros(3)
-        self.cell_px, self.order = 1, 3
+        self.sampling = Sampling(1.0, 2, 3, 1.0)
         if film is not None and layers:
-            self.cell_px, self.order = sampling or plan_sampling(film, layers, camera)
+            self.sampling = sampling or plan_sampling(film, layers, camera)
             stages = film_stages(film, layers)
             transmittance, veil = film.transmittance(layers), film.veil(layers)
         self.transmittance, self.veil = transmittance.astype(np.float32), veil.astype(np.float32)
 
-        self.small = (-(-height // self.cell_px), -(-width // self.cell_px))
-        self.cells = (*splat_weights(height, self.small[0]), *splat_weights(width, self.small[1]))
+        cell = self.sampling.cell_px
+        self.small = math.ceil(height / cell), math.ceil(width / cell)
+        if cell > 1:
+            splats = (splat_matrix(count, n, self.sampling.splat) for count, n in zip((height, width), self.small))
+            self.cells = tuple(Cells.of(matrix) for matrix in splats)
+        else:
+            self.cells = Cells.each(height), Cells.each(width)
         self.stages = [_FastStage(stage, self) for stage in stages]
 
         x0, y0, x1, y1 = window
@@ -85,17 +110,17 @@ class FilmPlan:
             self.direct_shape = (output[1], 3 * output[0])
             weight = transmittance * first(output_cosine(camera, window, output))
             self.direct_weight = np.ascontiguousarray(weight.reshape(self.direct_shape), np.float32)
-            self.direct_cells = (*area_weights(height, output[1]), *area_weights(width, output[0]))
+            self.direct_cells = (Cells.of(shrink_y), Cells.of(shrink_x)) if min(self.box) >= 1 else None
 
-    def scattered(self, frame: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    def scattered(self, frame: Incoming) -> np.ndarray:
         """The scattered light at the output's columns and the small grid's rows: (rows, 3 w) float32."""
         out = np.zeros((self.small[0] + 2 * BEYOND, 3 * self.output[0]), np.float32)
         if not self.stages:
             return out
         # The first stage's unscattered light is added at full size.
-        small = self._shrink(frame, table, self.cells, self.small)
-        if self.cell_px > 1:
-            kernels.inverse_filter(small, splat_pole(self.cell_px))
+        small = frame.shrink(*self.cells)
+        if self.sampling.cell_px > 1:
+            kernels.inverse_filter(small, splat_pole(self.sampling.cell_px, self.sampling.splat))
         wide = self.stages[0](small, None)
         for stage in self.stages[1:]:
             wide = stage(_inside(wide), wide)
@@ -104,39 +129,27 @@ class FilmPlan:
         kernels.spread_columns(wide, self.start_x, self.taps_x, out)
         return out
 
-    def direct(self, frame: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    def direct(self, frame: Incoming) -> np.ndarray:
         """The frame's own light at the output's size: (h, 3 w) float32; empty where none passes unscattered."""
         if not self.direct_shape[0]:
             return np.zeros((0, 0), np.float32)
-        width, height = self.output
-        whole = self.window == (0, 0, self.camera.width, self.camera.height)
-        if whole and (height, width) == (self.camera.height, self.camera.width):
-            return frame if table is None else table[frame]
-        if whole and width <= self.camera.width and height <= self.camera.height:
-            fields = self._shrink(frame, table, self.direct_cells, (height, width))
-            return np.ascontiguousarray(np.moveaxis(fields, 0, -1)).reshape(self.direct_shape)
-        light = (frame if table is None else table[frame]).reshape(self.camera.height, self.camera.width, 3)
+        if self.window == (0, 0, *self.output) == (0, 0, self.camera.width, self.camera.height):
+            return frame.light()
+        if self.direct_cells is not None:
+            return np.ascontiguousarray(np.moveaxis(frame.shrink(*self.direct_cells), 0, -1)).reshape(self.direct_shape)
+        light = frame.light().reshape(self.camera.height, self.camera.width, 3)
         columns = np.einsum("wx,yxc->ywc", self.shrink_x, light, optimize=True)
         return np.ascontiguousarray(
             np.einsum("hy,ywc->hwc", self.shrink_y, columns, optimize=True).reshape(self.direct_shape), np.float32
         )
 
-    def light(self, frame: np.ndarray, table: np.ndarray | None, gain: np.ndarray) -> np.ndarray:
-        """Linear light behind the film times ``gain`` (h, w): (h, w, 3) float32 from (H, 3 W) codes or light."""
+    def light(self, frame: Incoming, gain: np.ndarray) -> np.ndarray:
+        """Linear light behind the film times ``gain`` (h, w): (h, w, 3) float32."""
         width, height = self.output
         out = np.empty((height, 3 * width), np.float32)
-        parts = (self.scattered(frame, table), self.start_y, self.taps_y, self.direct(frame, table))
+        parts = (self.scattered(frame), self.start_y, self.taps_y, self.direct(frame))
         kernels.finish_light(*parts, self.direct_weight, self.veil, gain, out)
         return out.reshape(height, width, 3)
-
-    @staticmethod
-    def _shrink(frame: np.ndarray, table: np.ndarray | None, cells: tuple, shape: tuple[int, int]) -> np.ndarray:
-        out = np.empty((3, *shape), np.float32)
-        if table is None:
-            kernels.shrink_light(frame, *cells, out)
-        else:
-            kernels.shrink_codes(frame, table, *cells, out)
-        return out
 
 
 class _FastStage:
@@ -146,16 +159,16 @@ class _FastStage:
         camera, (rows, columns) = plan.camera, plan.small
         cell_y, cell_x = camera.height / rows, camera.width / columns
         focal = (camera.f_px / cell_x, camera.f_px / cell_y)
-        self.order = plan.order
+        self.order = plan.sampling.spline
         self.reflected = plan.border == "reflect"
         # Towards its corners the picture is sampled ever more finely in angle. Single pixels are followed all the way;
-        # for cells a grid 1.6 times coarser will do: what aliases there lands above 0.2 cycles a node, where blurred
-        # light is gone.
+        # for cells a coarser grid will do: what aliases there lands where blurred light is gone.
         corner = math.hypot(camera.width, camera.height) / 2 / camera.f_px
         finest = radial_scale(corner, stage.projection)
-        pitch = plan.cell_px / camera.f_px * (finest if plan.cell_px == 1 else min(1.0, 1.6 * finest))
+        pitch = plan.sampling.cell_px / camera.f_px * min(1.0, plan.sampling.corner * finest)
         margin = 0 if self.reflected else 4 + BEYOND * 2
-        grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND)
+        surround = surround_rad(stage.transfer) if self.reflected else 0.0
+        grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND, surround)
         at = grid.from_frame
         seen = np.isfinite(at).all(axis=0)
         at = np.where(seen, at, 0.0)
@@ -207,19 +220,21 @@ def _inside(wide: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(wide[:, BEYOND:-BEYOND, BEYOND:-BEYOND])
 
 
-def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> tuple[int, int]:
-    """How coarsely the scattered light may be computed: (cell in px, order of the splines).
+def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> Sampling:
+    """How coarsely the scattered light may be computed: the largest cell whose error stays below :data:`ERROR_LIMIT`
+    codes of the camera.
 
-    The largest cell whose error stays below :data:`ERROR_LIMIT` codes of the camera, by these bounds on a full-contrast
-    checkerboard or edge, with nu the frequency in cycles a cell, H the transfer function of the scattered light and M
-    the share of light that is hardly scattered:
+    Bounds on a full-contrast checkerboard or edge, with nu the frequency in cycles a cell, H the transfer function of
+    the scattered light, T the transmittance and M the share of light that is hardly scattered:
 
-    * cells: detail that aliases through the triangle mean, ``T max_nu H (nu / (1 - nu))^2``
-    * cubic splines on single pixels: ``T max(5 max_nu H nu^4, 1.3e-3 M)``, the constants read off scans over the
-      presets; quintic splines, as in the exact engine, where this fails
+    * triangle means let ``T max_nu H (nu / (1 - nu))^2`` alias;
+    * cubic means ``T max_nu H (nu / (1 - nu))^4``, lose ``T max_nu H (1 - eta)``, eta the response of the cubic
+      B-spline over that of its samples, and the cubic splines between the grids take 4e-4 T M;
+    * cubic splines on single pixels: ``T max(5 max_nu H nu^4, 1.3e-3 M)``; quintic ones, as in the exact engine, where
+      this fails (constants read off scans over presets, checkerboards, single pixels, noise and zone plates)
 
-    times the slope of the codes at the dark side of an edge, ``v + T (1 - M) / 2``.
-    tests/lps_sim/test_fast.py holds the whole engine against the exact one.
+    times the slope of the codes at the dark side of an edge, ``v + T (1 - M) / 2``. Triangles are cheaper and taken for
+    large cells. tests/lps_sim/test_fast.py and benchmarks/fast_error.py hold the whole engine against the exact one.
     """
     transmittance = film.transmittance(layers)
     sharp = film.bulk_direct(layers)
@@ -228,18 +243,31 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> tuple[int, in
     slope = (inverse_eotf(dark + step, camera.transfer) - inverse_eotf(dark, camera.transfer)) / step
     gain = camera.max_code * camera.exposure * slope * transmittance
     nu = np.linspace(0, 0.5, 257)[1:, None]
+    alias = nu / (1 - nu)
+    droop = 1 - np.sinc(nu) ** 4 / _spline_response(nu, 3)
 
-    def error(cell_px: int) -> float:
-        transfer = np.abs(film.scattered_otf(nu[:, 0] / cell_px * camera.f_px, layers))
-        if cell_px == 1:
-            return float((gain * np.maximum(5 * (transfer * nu**4).max(axis=0), 1.3e-3 * sharp)).max())
-        return float((gain * (transfer * (nu / (1 - nu)) ** 2).max(axis=0)).max())
+    def passed(cell_px: float) -> np.ndarray:
+        return np.abs(film.scattered_otf(nu[:, 0] / cell_px * camera.f_px, layers))
 
-    largest = max(1, min(LARGEST_CELL_PX, min(camera.width, camera.height) // FEWEST_CELLS))
-    for cell_px in range(largest, 0, -1):
-        if error(cell_px) <= ERROR_LIMIT:
-            return cell_px, 3
-    return 1, 5
+    def triangle_error(cell_px: float) -> float:
+        return float((gain * (passed(cell_px) * alias**2).max(axis=0)).max())
+
+    def cubic_error(cell_px: float) -> float:
+        lost = (passed(cell_px) * np.maximum(alias**4, droop)).max(axis=0)
+        return float((gain * (lost + 4e-4 * sharp)).max())
+
+    largest = max(1.0, min(LARGEST_CELL_PX, min(camera.width, camera.height) / FEWEST_CELLS))
+    steps = int(math.log(max(largest, LEAST_CELL_PX) / LEAST_CELL_PX, CELL_STEP))
+    tried = [largest, *(LEAST_CELL_PX * CELL_STEP**k for k in range(steps, -1, -1))] if largest > LEAST_CELL_PX else []
+    triangle = next((cell for cell in tried if triangle_error(cell) <= ERROR_LIMIT), 1.0)
+    if triangle >= TRIANGLE_FROM_PX:
+        return Sampling(triangle, 2, 3, 1.6)
+    cubic = next((cell for cell in tried if cubic_error(cell) <= ERROR_LIMIT), 1.0)
+    if cubic > 1:
+        return Sampling(cubic, 4, 3, 1.3)
+    pixel = passed(1.0)
+    rough = float((gain * np.maximum(5 * (pixel * nu**4).max(axis=0), 1.3e-3 * sharp)).max())
+    return Sampling(1.0, 2, 3 if rough <= ERROR_LIMIT else 5, 1.0)
 
 
 @functools.lru_cache(maxsize=8)

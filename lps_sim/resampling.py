@@ -5,46 +5,72 @@ A picture's pixel i covers [i, i + 1); cells divide its length evenly.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
-def splat_pole(cell_px: float) -> float:
-    """Pole of the filter that undoes a triangle mean of half width ``cell_px``, to second order in frequency.
+@dataclass(frozen=True)
+class Cells:
+    """How the pixels of one axis are averaged in cells, seen from either side.
 
-    Sampled at the pixels the triangle has the variance (1 - 1/cell^2) / 6 in cells squared; so has a three-tap mean
-    with a = variance / 2 on either side, whose inverse's pole solves a z^2 + (1 - 2 a) z + a = 0.
+    first (P,) int32, taps (P, K) float32: a pixel's first cell and its weight there and in the next ones;
+    start (C,) int32, weights (C, M) float32: a cell's first pixel and the weights of its pixels.
     """
-    a = (1 - 1 / cell_px**2) / 12
+
+    first: np.ndarray
+    taps: np.ndarray
+    start: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> Cells:
+        """From a matrix (cells, pixels) whose rows are non-zero over a short run that moves on from row to row."""
+        return cls(*banded(matrix.T), *banded(matrix))
+
+    @classmethod
+    def each(cls, count: int) -> Cells:
+        """Every pixel a cell of its own."""
+        places, ones = np.arange(count, dtype=np.int32), np.ones((count, 1), np.float32)
+        return cls(places, ones, places, ones)
+
+    @property
+    def count(self) -> int:
+        """How many cells there are."""
+        return self.start.size
+
+
+def splat_pole(cell_px: float, order: int) -> float:
+    """Pole of the filter that undoes the means of :func:`splat_matrix`, to second order in frequency.
+
+    A three-tap mean with the weight a = variance / 2 on either side has an inverse whose pole solves
+    a z^2 + (1 - 2 a) z + a = 0. Variance in cells squared: (1 - 1/cell^2) / 6 of the triangle sampled at pixels, 1/3 of
+    the cubic B-spline, whose samples keep their second moment (Strang & Fix 1971).
+    """
+    a = (1 - 1 / cell_px**2) / 12 if order == 2 else 1 / 6
     b = (1 - 2 * a) / (2 * a)
     return float(np.sqrt(b * b - 1) - b)
 
 
-def area_weights(count: int, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Area means of ``count`` samples in ``cells`` equal cells: first cell, its weight, the next cell's weight."""
-    size = count / cells
-    edges = np.arange(count + 1) / size
-    cell = np.minimum(np.floor(edges[:-1] + 1e-9), cells - 1)
-    far = np.clip(edges[1:] - (cell + 1), 0, None)
-    far[far < 1e-9] = 0
-    near = 1 / size - far
-    return cell.astype(np.int32), near.astype(np.float32), far.astype(np.float32)
+def splat_matrix(count: int, cells: int, order: int) -> np.ndarray:
+    """(cells, count): means of ``count`` samples around the centres of equal cells, by B-splines as wide as the cells.
 
-
-def splat_weights(count: int, cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Triangle-weighted means of ``count`` samples around the centres of equal cells, as in :func:`area_weights`.
-
-    Against plain means this lets the square of the fine detail alias. Beyond the edges the samples are mirrored.
+    Order 2 is the triangle, 4 the cubic. Plain means let fine detail alias in proportion to its frequency over the
+    sampling frequency; these, to that power. Beyond the edges the samples are mirrored.
     """
-    size = count / cells
-    position = (np.arange(count) + 0.5) / size - 0.5
-    cell = np.clip(np.floor(position + 1e-9), 0, cells - 1).astype(np.int64)
-    far = np.where((position < 0) | (cell == cells - 1), 0.0, np.maximum(position - cell, 0.0))
-    near = 1 - far
-    total = np.zeros(cells + 1)
-    np.add.at(total, cell, near)
-    np.add.at(total, cell + 1, far)
-    far = far / np.where(far > 0, total[cell + 1], 1.0)
-    return cell.astype(np.int32), (near / total[cell]).astype(np.float32), far.astype(np.float32)
+    position = (np.arange(count) + 0.5) * cells / count - 0.5
+    base = np.floor(position + 1e-9).astype(int)
+    t = np.clip(position - base, 0, 1)
+    if order == 2:
+        weights = [1 - t, t]
+    else:
+        base = base - 1
+        weights = [(1 - t) ** 3 / 6, (4 - 6 * t**2 + 3 * t**3) / 6, (1 + 3 * t + 3 * t**2 - 3 * t**3) / 6, t**3 / 6]
+    matrix = np.zeros((cells, count))
+    for k, weight in enumerate(weights):
+        cell = np.mod(base + k, 2 * cells)
+        np.add.at(matrix, (np.minimum(cell, 2 * cells - 1 - cell), np.arange(count)), weight)
+    return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 def area_matrix(count: int, low: float, high: float, out: int) -> np.ndarray:
@@ -71,11 +97,12 @@ def spline_matrix(count: int, small: int, beyond: int) -> np.ndarray:
 
 
 def banded(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First column and taps (rows, K) of a matrix whose rows are non-zero over a short run."""
+    """First column and taps (rows, K) of a matrix whose rows are non-zero over a short run, or zero at either end."""
     used = np.abs(matrix) > 1e-12
-    start = used.argmax(axis=1)
-    stop = matrix.shape[1] - used[:, ::-1].argmax(axis=1)
-    count = int((stop - start).max())
+    rows = np.flatnonzero(used.any(axis=1))
+    start, stop = used.argmax(axis=1), matrix.shape[1] - used[:, ::-1].argmax(axis=1)
+    count = int((stop - start)[rows].max())
+    start[: rows[0]], start[rows[-1] + 1 :] = start[rows[0]], start[rows[-1]]
     start = np.minimum(start, matrix.shape[1] - count)
     taps = np.take_along_axis(matrix, start[:, None] + np.arange(count)[None, :], axis=1)
     return start.astype(np.int32), taps.astype(np.float32)

@@ -13,7 +13,7 @@ from lps_sim.fast import FITS
 from lps_sim.film import FilmGeometry
 from lps_sim.operator import BORDERS
 from lps_sim.plan import plan_sampling
-from lps_sim.resampling import area_matrix, area_weights, splat_weights
+from lps_sim.resampling import Cells, area_matrix, splat_matrix
 from lps_sim.transfer import eotf_srgb, inverse_eotf_srgb
 
 HALF_A_CODE = 0.5  # the promise: on 8-bit output, before rounding, noise off
@@ -232,22 +232,24 @@ def test_a_frame_of_another_size_is_seen_by_the_same_camera_at_that_size(street)
     np.testing.assert_array_equal(by_hand, adapted)
 
 
-def test_area_weights_sum_to_one_a_cell_and_the_matrix_agrees():
+def test_cells_seen_from_either_side_are_one_matrix():
     for count, cells in [(10, 10), (10, 4), (270, 91), (7, 1)]:
-        cell, near, far = area_weights(count, cells)
-        dense = np.zeros((cells + 1, count))
-        dense[cell, np.arange(count)] += near
-        dense[cell + 1, np.arange(count)] += far
-        np.testing.assert_allclose(dense[:cells], area_matrix(count, 0, count, cells), atol=1e-6)
+        for matrix in (area_matrix(count, 0, count, cells), splat_matrix(count, cells)):
+            weights, rows, columns = Cells.of(matrix), np.arange(cells), np.arange(count)
+            by_pixel, by_cell = np.zeros((cells, count)), np.zeros((cells, count))
+            for k in range(weights.taps.shape[1]):
+                by_pixel[weights.first + k, columns] += weights.taps[:, k]
+            for k in range(weights.weights.shape[1]):
+                by_cell[rows, weights.start + k] += weights.weights[:, k]
+            np.testing.assert_allclose(by_pixel, matrix, atol=1e-6)
+            np.testing.assert_allclose(by_cell, matrix, atol=1e-6)
+            assert (np.diff(weights.first) >= 0).all()
 
 
 def test_triangle_means_keep_a_ramp_away_from_the_edges_and_a_flat_field_everywhere():
-    cell, near, far = splat_weights(60, 12)
-    dense = np.zeros((13, 60))
-    dense[cell, np.arange(60)] += near
-    dense[cell + 1, np.arange(60)] += far
-    np.testing.assert_allclose(dense[:12] @ np.ones(60), 1, atol=1e-6)
-    np.testing.assert_allclose((dense[:12] @ np.arange(60.0))[1:-1], np.arange(12)[1:-1] * 5 + 2.0, atol=1e-5)
+    dense = splat_matrix(60, 12)
+    np.testing.assert_allclose(dense @ np.ones(60), 1, atol=1e-6)
+    np.testing.assert_allclose((dense @ np.arange(60.0))[1:-1], np.arange(12)[1:-1] * 5 + 2.0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

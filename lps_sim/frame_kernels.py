@@ -1,0 +1,178 @@
+"""Compiled loops that read a frame once: codes to linear light to weighted means in cells, row by row.
+
+A row of light stays in the first-level cache until it is spent: (3, W) float32, one plane a colour. Cells take pixels by
+bands of weights (``lps_sim.resampling.banded``): rows first, into as many running sums as a pixel has cells, then
+columns, once a cell row is complete. Everything releases the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+
+
+@njit(**_OPTIONS)
+def _drop_row(sums, start_x, taps_x, out, cell_row):
+    """One complete row of sums (3, W) into the cells of ``out[:, cell_row]``; the sums are cleared."""
+    count = taps_x.shape[1]
+    for c in range(3):
+        row = sums[c]
+        for cell in range(start_x.size):
+            first = start_x[cell]
+            total = np.float32(0.0)
+            for k in range(count):
+                total += taps_x[cell, k] * row[first + k]
+            out[c, cell_row, cell] = total
+        row[:] = 0.0
+
+
+@njit(**_OPTIONS)
+def _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out):
+    """Add a row of light to its cells; those that it is past are complete. Returns the first cell still open."""
+    count = taps_y.shape[1]
+    while base < start_y[y]:
+        _drop_row(sums[base % count], start_x, taps_x, out, base)
+        base += 1
+    for k in range(0, count - 1, 2):
+        near, far = taps_y[y, k], taps_y[y, k + 1]
+        for c in range(3):
+            here, there, source = sums[(base + k) % count, c], sums[(base + k + 1) % count, c], light[c]
+            if far == 0:  # most rows, where cells do not overlap
+                for x in range(source.size):
+                    here[x] += near * source[x]
+            else:
+                for x in range(source.size):
+                    here[x] += near * source[x]
+                    there[x] += far * source[x]
+    if count % 2:
+        near = taps_y[y, count - 1]
+        for c in range(3):
+            here, source = sums[(base + count - 1) % count, c], light[c]
+            for x in range(source.size):
+                here[x] += near * source[x]
+    return base
+
+
+@njit(**_OPTIONS)
+def _drop_rest(start_x, taps_x, sums, base, out):
+    count = sums.shape[0]
+    while base < out.shape[1]:
+        _drop_row(sums[base % count], start_x, taps_x, out, base)
+        base += 1
+
+
+@njit(**_OPTIONS)
+def _code_row(frame, table, y, light):
+    row = frame[y]
+    for x in range(light.shape[1]):
+        light[0, x] = table[row[3 * x]]
+        light[1, x] = table[row[3 * x + 1]]
+        light[2, x] = table[row[3 * x + 2]]
+
+
+@njit(**_OPTIONS)
+def _light_row(frame, y, light):
+    row = frame[y]
+    for x in range(light.shape[1]):
+        light[0, x] = row[3 * x]
+        light[1, x] = row[3 * x + 1]
+        light[2, x] = row[3 * x + 2]
+
+
+@njit(**_OPTIONS)
+def _chroma_row(plane, y, blend, full):
+    """Chroma at every pixel of luma row y, minus 128: linear between samples that lie at even columns, between rows.
+
+    (H/2, W/2) uint8 -> full (W,); blend (W/2 + 1,) is scratch.
+    """
+    near = y // 2
+    far = min(max(near - 1 if y % 2 == 0 else near + 1, 0), plane.shape[0] - 1)
+    here, there, half = plane[near], plane[far], plane.shape[1]
+    for x in range(half):
+        blend[x] = np.float32(0.75) * np.float32(here[x]) + (np.float32(0.25) * np.float32(there[x]) - np.float32(128))
+    blend[half] = blend[half - 1]
+    for x in range(half):
+        full[2 * x] = blend[x]
+        full[2 * x + 1] = np.float32(0.5) * (blend[x] + blend[x + 1])
+
+
+@njit(**_OPTIONS)
+def _curve_row(luma, scale, offset, u, u_gain, v, v_gain, knee, low, high, light):
+    """One colour of one row: scale (Y - offset) + u_gain U + v_gain V, clipped to 0..1, then the transfer polynomial."""
+    zero, one = np.float32(0.0), np.float32(1.0)
+    a0, a1, a2, a3 = low[0], low[1], low[2], low[3]
+    b0, b1, b2, b3, b4, b5, b6, b7 = high[0], high[1], high[2], high[3], high[4], high[5], high[6], high[7]
+    for x in range(light.size):
+        code = scale * (np.float32(luma[x]) - offset) + (u_gain * u[x] + v_gain * v[x])
+        code = min(max(code, zero), one)
+        dark = ((a3 * code + a2) * code + a1) * code + a0
+        bright = ((((((b7 * code + b6) * code + b5) * code + b4) * code + b3) * code + b2) * code + b1) * code + b0
+        light[x] = dark if code <= knee else bright
+
+
+@njit(**_OPTIONS)
+def _yuv_row(luma, u, v, matrix, knee, low, high, y, blend, chroma, light):
+    """Linear light of one row of a 4:2:0 frame; ``matrix`` as in :class:`lps_sim.yuv.YuvFrame`."""
+    _chroma_row(u, y, blend, chroma[0])
+    _chroma_row(v, y, blend, chroma[1])
+    row = luma[y]
+    for c in range(3):
+        _curve_row(
+            row, matrix[0], matrix[1], chroma[0], matrix[2 + c], chroma[1], matrix[5 + c], knee, low, high, light[c]
+        )
+
+
+@njit(**_OPTIONS)
+def shrink_codes(frame, table, start_y, taps_y, start_x, taps_x, out):
+    """Means of ``table[frame]`` in cells: (H, 3 W) uint8 -> (3, rows, columns) float32.
+
+    start_y (H,), taps_y (H, K): each pixel row's first cell row and its weights; start_x (columns,), taps_x
+    (columns, M): each cell column's first pixel and its weights.
+    """
+    light = np.empty((3, frame.shape[1] // 3), np.float32)
+    sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
+    for y in range(frame.shape[0]):
+        _code_row(frame, table, y, light)
+        base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
+    _drop_rest(start_x, taps_x, sums, base, out)
+
+
+@njit(**_OPTIONS)
+def shrink_light(frame, start_y, taps_y, start_x, taps_x, out):
+    """:func:`shrink_codes` on linear float32 light, (H, 3 W)."""
+    light = np.empty((3, frame.shape[1] // 3), np.float32)
+    sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
+    for y in range(frame.shape[0]):
+        _light_row(frame, y, light)
+        base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
+    _drop_rest(start_x, taps_x, sums, base, out)
+
+
+@njit(**_OPTIONS)
+def shrink_yuv(luma, u, v, matrix, knee, low, high, start_y, taps_y, start_x, taps_x, out):
+    """:func:`shrink_codes` on the planes of a 4:2:0 frame, (H, W) and (H/2, W/2) uint8."""
+    height, width = luma.shape
+    light = np.empty((3, width), np.float32)
+    blend, chroma = np.empty(width // 2 + 1, np.float32), np.empty((2, width), np.float32)
+    sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
+    for y in range(height):
+        _yuv_row(luma, u, v, matrix, knee, low, high, y, blend, chroma, light)
+        base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
+    _drop_rest(start_x, taps_x, sums, base, out)
+
+
+@njit(**_OPTIONS)
+def light_of_yuv(luma, u, v, matrix, knee, low, high, out):
+    """Linear light of every pixel of a 4:2:0 frame: (H, 3 W) float32."""
+    height, width = luma.shape
+    light = np.empty((3, width), np.float32)
+    blend, chroma = np.empty(width // 2 + 1, np.float32), np.empty((2, width), np.float32)
+    for y in range(height):
+        _yuv_row(luma, u, v, matrix, knee, low, high, y, blend, chroma, light)
+        row = out[y]
+        for x in range(width):
+            row[3 * x] = light[0, x]
+            row[3 * x + 1] = light[1, x]
+            row[3 * x + 2] = light[2, x]

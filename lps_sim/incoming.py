@@ -1,0 +1,141 @@
+"""What a plan reads: 8-bit RGB codes, the planes of a decoded 4:2:0 frame, or linear light.
+
+Each is read once for each grid that it is wanted on, straight to means in cells (:mod:`lps_sim.frame_kernels`): at 1080p
+every pass over memory costs as much as the film. The planes take two shortcuts through RGB: no rounding to 8 bits in
+between, and the transfer function as a polynomial, which a processor evaluates for eight pixels at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
+
+from . import frame_kernels
+from .resampling import Cells
+from .transfer import Transfer, eotf
+from .yuv import YuvFrame
+
+EOTF_ERROR = 5e-6  # of full scale: 0.02 codes at black, where sRGB is steepest
+_DEGREES = (3, 7)  # below and above the knee
+_KNEES = (0.04045, 0.0812, 0.08, 0.06, 0.1)  # those of sRGB and BT.709 first
+_KNOTS = 2000
+
+
+class Incoming(Protocol):
+    """One frame on its way into a plan."""
+
+    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+        """Weighted means of linear light in cells: (3, rows, columns) float32."""
+        ...
+
+    def light(self) -> np.ndarray:
+        """Linear light of every pixel: (H, 3 W) float32, colours interleaved."""
+        ...
+
+
+@dataclass(frozen=True)
+class Codes:
+    """8-bit RGB, (H, W, 3), and the linear light of its codes, (256,) float32."""
+
+    frame: np.ndarray
+    table: np.ndarray
+
+    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+        """As :class:`Incoming`."""
+        out = _empty(rows, columns)
+        frame = np.ascontiguousarray(self.frame).reshape(self.frame.shape[0], -1)
+        frame_kernels.shrink_codes(frame, self.table, rows.first, rows.taps, columns.start, columns.weights, out)
+        return out
+
+    def light(self) -> np.ndarray:
+        """As :class:`Incoming`."""
+        return self.table[self.frame].reshape(self.frame.shape[0], -1)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Linear light, (H, W, 3) float32."""
+
+    frame: np.ndarray
+
+    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+        """As :class:`Incoming`."""
+        out = _empty(rows, columns)
+        frame_kernels.shrink_light(self.light(), rows.first, rows.taps, columns.start, columns.weights, out)
+        return out
+
+    def light(self) -> np.ndarray:
+        """As :class:`Incoming`."""
+        return np.ascontiguousarray(self.frame, np.float32).reshape(self.frame.shape[0], -1)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A 4:2:0 frame and its transfer function as a polynomial."""
+
+    frame: YuvFrame
+    curve: EotfPolynomial
+
+    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+        """As :class:`Incoming`."""
+        out = _empty(rows, columns)
+        frame_kernels.shrink_yuv(*self._arguments, rows.first, rows.taps, columns.start, columns.weights, out)
+        return out
+
+    def light(self) -> np.ndarray:
+        """As :class:`Incoming`."""
+        height, width, _ = self.frame.shape
+        out = np.empty((height, 3 * width), np.float32)
+        frame_kernels.light_of_yuv(*self._arguments, out)
+        return out
+
+    @property
+    def _arguments(self) -> tuple:
+        frame, curve = self.frame, self.curve
+        return frame.luma, frame.u, frame.v, frame.coefficients, curve.knee, curve.low, curve.high
+
+
+@dataclass(frozen=True)
+class EotfPolynomial:
+    """Linear light of codes 0..1 in two pieces; coefficients rise with the power, float32.
+
+    knee: the last code of the lower piece; low (4,), high (8,).
+    """
+
+    knee: np.float32
+    low: np.ndarray
+    high: np.ndarray
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """Linear light, float32, by the same operations as the compiled loops."""
+        codes = np.asarray(codes, np.float32)
+        low, high = (functools.reduce(lambda total, c: total * codes + c, part[::-1]) for part in (self.low, self.high))
+        return np.where(codes <= self.knee, low, high)
+
+
+@functools.lru_cache(maxsize=16)
+def eotf_polynomial(transfer: Transfer) -> EotfPolynomial | None:
+    """The transfer function within :data:`EOTF_ERROR`, or None where two such pieces do not reach it."""
+    codes = np.linspace(0, 1, 20001)
+    exact = eotf(codes, transfer)
+    for knee in _KNEES:
+        low, high = _piece(transfer, 0.0, knee, _DEGREES[0]), _piece(transfer, knee, 1.0, _DEGREES[1])
+        curve = EotfPolynomial(np.float32(knee), low, high)
+        if np.abs(curve(codes) - exact).max() <= EOTF_ERROR:
+            return curve
+    return None
+
+
+def _piece(transfer: Transfer, low: float, high: float, degree: int) -> np.ndarray:
+    """Coefficients of the interpolant near the best one: least squares at Chebyshev points."""
+    points = (np.cos(np.pi * (np.arange(_KNOTS) + 0.5) / _KNOTS) + 1) / 2 * (high - low) + low
+    fitted = Chebyshev.fit(points, eotf(points, transfer), degree, domain=[low, high]).convert(kind=Polynomial).coef
+    return np.pad(fitted, (0, degree + 1 - fitted.size)).astype(np.float32)
+
+
+def _empty(rows: Cells, columns: Cells) -> np.ndarray:
+    return np.empty((3, rows.count, columns.count), np.float32)
