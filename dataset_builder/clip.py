@@ -14,17 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lps_sim.camera import Camera
 from lps_sim.fast import Degrader
 from lps_sim.files import sha256_file
 from lps_sim.film import FilmModel
-from lps_sim.media import iter_frames
+from lps_sim.media import iter_pictures
 from lps_sim.seeding import named_seed
 
 from .formats import writer_class
-from .job import degrade_stream
+from .job import Picture, degrade_stream
 from .layout import remove_clip
 from .manifest import StoredClip
 
@@ -81,7 +79,7 @@ def process_clip(settings: ClipSettings, task: ClipTask) -> ClipResult:
 
 
 def _write(settings: ClipSettings, task: ClipTask, seed: int) -> dict[int, StoredClip]:
-    frames = iter_frames(task.source)
+    frames = iter_pictures(task.source)
     first = next(frames)
     height, width = first.shape[:2]
     camera = clip_camera(settings.camera, width, height)
@@ -104,7 +102,7 @@ def _write(settings: ClipSettings, task: ClipTask, seed: int) -> dict[int, Store
     return {layers: writer.stored for layers, writer in writers.items() if writer.stored}
 
 
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _chain(first: Picture, rest: Iterator[Picture]) -> Iterator[Picture]:
     yield first
     yield from rest
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from lps_sim.yuv import YuvFrame
+
+Picture = np.ndarray | YuvFrame
 CHUNK_FRAMES = 8
 """Frames degraded at once: enough to share the fixed costs, little enough to bound memory (8 x 1080p = 50 MB)."""
 
@@ -17,19 +20,19 @@ Key = TypeVar("Key")
 class FrameDegrader(Protocol):
     """What degrades frames: :class:`lps_sim.Degrader`. The result must not depend on how a clip is cut into chunks."""
 
-    def degrade(self, frames: np.ndarray, first_frame: int = 0) -> np.ndarray:
-        """(T, H, W, 3) uint8 -> (T, h, w, 3) uint8; ``first_frame`` is the index of the first of them in the clip."""
+    def degrade(self, frames: Sequence[Picture], first_frame: int = 0) -> np.ndarray:
+        """T pictures -> (T, h, w, 3) uint8; ``first_frame`` is the index of the first of them in the clip."""
         ...
 
 
 def degrade_stream(
-    frames: Iterable[np.ndarray], degraders: Mapping[Key, FrameDegrader], chunk_frames: int = CHUNK_FRAMES
+    frames: Iterable[Picture], degraders: Mapping[Key, FrameDegrader], chunk_frames: int = CHUNK_FRAMES
 ) -> Iterator[dict[Key, np.ndarray]]:
     """Degrade one clip in several ways, decoding it once.
 
     Parameters
     ----------
-    frames : decoded frames, (H, W, 3) uint8 each, in order
+    frames : decoded frames, (H, W, 3) uint8 or planes, in order
     degraders : one a result, by any key (the layer count)
     chunk_frames : frames degraded at once, 1 or more; does not change the result
 
@@ -42,6 +45,5 @@ def degrade_stream(
     source = iter(frames)
     first = 0
     while chunk := list(islice(source, chunk_frames)):
-        stack = np.stack(chunk)
-        yield {key: degrader.degrade(stack, first_frame=first) for key, degrader in degraders.items()}
+        yield {key: degrader.degrade(chunk, first_frame=first) for key, degrader in degraders.items()}
         first += len(chunk)

@@ -13,7 +13,8 @@ import numpy as np
 from .camera import Camera
 from .fast import Degrader
 from .film import FilmModel, check_layers
-from .media import EncoderSettings, VideoWriter, iter_frames, probe, read_image, write_image
+from .media import EncoderSettings, VideoWriter, iter_pictures, probe, read_image, write_image
+from .yuv import YuvFrame
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 DEFAULT_FOV_DEG = 70.0
@@ -99,16 +100,16 @@ def apply_to_file(
     # For people to look at: 8 bits play everywhere (docs/codec.md), unlike the 10 bits of data sets.
     settings = EncoderSettings(crf=8, pixel_format="yuv420p").fitting(out_width, out_height)
     with VideoWriter(target, out_width, out_height, info.fps, settings) as writer:
-        chunk: list[np.ndarray] = []
+        chunk: list[np.ndarray | YuvFrame] = []
 
         def flush() -> None:
-            for frame in through.degrade(np.stack(chunk), first_frame=writer.frames):
+            for frame in through.degrade(chunk, first_frame=writer.frames):
                 writer.write(frame)
             chunk.clear()
             if on_frames is not None:
                 on_frames(writer.frames, max(info.frames, writer.frames))
 
-        for frame in iter_frames(source):
+        for frame in iter_pictures(source):
             chunk.append(frame)
             if len(chunk) == _CHUNK_FRAMES:
                 flush()

@@ -1,8 +1,8 @@
 """Compiled loops that read a frame once: codes to linear light to weighted means in cells, row by row.
 
-A row of light stays in the first-level cache until it is spent: (3, W) float32, one plane a colour. Cells take pixels by
-bands of weights (``lps_sim.resampling.banded``): rows first, into as many running sums as a pixel has cells, then
-columns, once a cell row is complete. Everything releases the interpreter lock.
+A row of light stays in the first-level cache until it is spent: (3, W) float32, one plane a colour. Cells take pixels
+by bands of weights (:class:`lps_sim.resampling.Cells`): rows first, into as many running sums as a pixel has cells,
+then columns, once a cell row is complete. Everything releases the interpreter lock.
 """
 
 from __future__ import annotations
@@ -82,25 +82,32 @@ def _light_row(frame, y, light):
 
 
 @njit(**_OPTIONS)
-def _chroma_row(plane, y, blend, full):
-    """Chroma at every pixel of luma row y, minus 128: linear between samples that lie at even columns, between rows.
+def _chroma_row(plane, y, centred, blend, full):
+    """Chroma at every pixel of luma row y, minus 128, linear between its samples: midway between rows; at the even
+    columns or, ``centred``, midway between columns too.
 
-    (H/2, W/2) uint8 -> full (W,); blend (W/2 + 1,) is scratch.
+    (H/2, W/2) uint8 -> full (W,); blend (W/2 + 2,) is scratch.
     """
     near = y // 2
     far = min(max(near - 1 if y % 2 == 0 else near + 1, 0), plane.shape[0] - 1)
     here, there, half = plane[near], plane[far], plane.shape[1]
+    most, least = np.float32(0.75), np.float32(0.25)
     for x in range(half):
-        blend[x] = np.float32(0.75) * np.float32(here[x]) + (np.float32(0.25) * np.float32(there[x]) - np.float32(128))
-    blend[half] = blend[half - 1]
-    for x in range(half):
-        full[2 * x] = blend[x]
-        full[2 * x + 1] = np.float32(0.5) * (blend[x] + blend[x + 1])
+        blend[x + 1] = most * np.float32(here[x]) + (least * np.float32(there[x]) - np.float32(128))
+    blend[0], blend[half + 1] = blend[1], blend[half]
+    if centred:
+        for x in range(half):
+            full[2 * x] = most * blend[x + 1] + least * blend[x]
+            full[2 * x + 1] = most * blend[x + 1] + least * blend[x + 2]
+    else:
+        for x in range(half):
+            full[2 * x] = blend[x + 1]
+            full[2 * x + 1] = np.float32(0.5) * (blend[x + 1] + blend[x + 2])
 
 
 @njit(**_OPTIONS)
 def _curve_row(luma, scale, offset, u, u_gain, v, v_gain, knee, low, high, light):
-    """One colour of one row: scale (Y - offset) + u_gain U + v_gain V, clipped to 0..1, then the transfer polynomial."""
+    """One colour of one row: scale (Y - offset) + u_gain U + v_gain V, clipped to 0..1, then to linear light."""
     zero, one = np.float32(0.0), np.float32(1.0)
     a0, a1, a2, a3 = low[0], low[1], low[2], low[3]
     b0, b1, b2, b3, b4, b5, b6, b7 = high[0], high[1], high[2], high[3], high[4], high[5], high[6], high[7]
@@ -113,10 +120,10 @@ def _curve_row(luma, scale, offset, u, u_gain, v, v_gain, knee, low, high, light
 
 
 @njit(**_OPTIONS)
-def _yuv_row(luma, u, v, matrix, knee, low, high, y, blend, chroma, light):
+def _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, blend, chroma, light):
     """Linear light of one row of a 4:2:0 frame; ``matrix`` as in :class:`lps_sim.yuv.YuvFrame`."""
-    _chroma_row(u, y, blend, chroma[0])
-    _chroma_row(v, y, blend, chroma[1])
+    _chroma_row(u, y, centred, blend, chroma[0])
+    _chroma_row(v, y, centred, blend, chroma[1])
     row = luma[y]
     for c in range(3):
         _curve_row(
@@ -151,26 +158,26 @@ def shrink_light(frame, start_y, taps_y, start_x, taps_x, out):
 
 
 @njit(**_OPTIONS)
-def shrink_yuv(luma, u, v, matrix, knee, low, high, start_y, taps_y, start_x, taps_x, out):
+def shrink_yuv(luma, u, v, centred, matrix, knee, low, high, start_y, taps_y, start_x, taps_x, out):
     """:func:`shrink_codes` on the planes of a 4:2:0 frame, (H, W) and (H/2, W/2) uint8."""
     height, width = luma.shape
     light = np.empty((3, width), np.float32)
-    blend, chroma = np.empty(width // 2 + 1, np.float32), np.empty((2, width), np.float32)
+    blend, chroma = np.empty(width // 2 + 2, np.float32), np.empty((2, width), np.float32)
     sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
     for y in range(height):
-        _yuv_row(luma, u, v, matrix, knee, low, high, y, blend, chroma, light)
+        _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, blend, chroma, light)
         base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
     _drop_rest(start_x, taps_x, sums, base, out)
 
 
 @njit(**_OPTIONS)
-def light_of_yuv(luma, u, v, matrix, knee, low, high, out):
+def light_of_yuv(luma, u, v, centred, matrix, knee, low, high, out):
     """Linear light of every pixel of a 4:2:0 frame: (H, 3 W) float32."""
     height, width = luma.shape
     light = np.empty((3, width), np.float32)
-    blend, chroma = np.empty(width // 2 + 1, np.float32), np.empty((2, width), np.float32)
+    blend, chroma = np.empty(width // 2 + 2, np.float32), np.empty((2, width), np.float32)
     for y in range(height):
-        _yuv_row(luma, u, v, matrix, knee, low, high, y, blend, chroma, light)
+        _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, blend, chroma, light)
         row = out[y]
         for x in range(width):
             row[3 * x] = light[0, x]

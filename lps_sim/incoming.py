@@ -1,7 +1,7 @@
 """What a plan reads: 8-bit RGB codes, the planes of a decoded 4:2:0 frame, or linear light.
 
-Each is read once for each grid that it is wanted on, straight to means in cells (:mod:`lps_sim.frame_kernels`): at 1080p
-every pass over memory costs as much as the film. The planes take two shortcuts through RGB: no rounding to 8 bits in
+Each is read once for each grid that it is wanted on, straight to means in cells (:mod:`lps_sim.frame_kernels`): at
+1080p every pass over memory costs as much as the film. The planes take two shortcuts past RGB: no rounding to 8 bits in
 between, and the transfer function as a polynomial, which a processor evaluates for eight pixels at once.
 """
 
@@ -96,7 +96,7 @@ class Planes:
     @property
     def _arguments(self) -> tuple:
         frame, curve = self.frame, self.curve
-        return frame.luma, frame.u, frame.v, frame.coefficients, curve.knee, curve.low, curve.high
+        return frame.luma, frame.u, frame.v, frame.centred, frame.coefficients, curve.knee, curve.low, curve.high
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ class YuvFrame:
     Parameters
     ----------
     luma : (H, W) uint8, H and W even
-    u, v : (H/2, W/2) uint8, blue and red difference; samples lie at even columns, midway between rows (MPEG-2, H.264)
+    u, v : (H/2, W/2) uint8, blue and red difference; samples lie midway between rows
     matrix : one of :data:`LUMA_WEIGHTS`
     full_range : codes 0..255; else luma 16..235 and chroma 16..240
+    centred : chroma samples lie midway between columns too (MPEG-1, JPEG), else at the even ones (MPEG-2, H.264)
 
     Raises ValueError naming the plane and its rule, UnknownNameError for another matrix.
     """
@@ -39,6 +40,7 @@ class YuvFrame:
     v: np.ndarray
     matrix: str
     full_range: bool = False
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.matrix not in LUMA_WEIGHTS:
@@ -54,7 +56,7 @@ class YuvFrame:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, 3), that of the picture in red, green and blue."""
-        return (*self.luma.shape, 3)  # type: ignore[return-value]
+        return (*self.luma.shape, 3)
 
     @property
     def coefficients(self) -> np.ndarray:
@@ -67,18 +69,20 @@ class YuvFrame:
     def rgb(self) -> np.ndarray:
         """Codes 0..1 of the picture in red, green and blue, clipped but not rounded: (H, W, 3) float32."""
         scale, offset, *gains = self.coefficients
-        u, v = (_full_size(plane) for plane in (self.u, self.v))
+        u, v = (full_chroma(plane, self.centred) for plane in (self.u, self.v))
         luma = scale * (self.luma - offset)
         return np.clip(np.stack([luma + gains[c] * u + gains[3 + c] * v for c in range(3)], axis=-1), 0, 1)
 
 
-def _full_size(plane: np.ndarray) -> np.ndarray:
-    """Chroma at every pixel, minus 128: linear between rows, and between columns from the even ones on."""
+def full_chroma(plane: np.ndarray, centred: bool) -> np.ndarray:
+    """Chroma at every pixel, minus 128, linear between its samples: (h, w) uint8 -> (2 h, 2 w) float32."""
     half = plane.astype(np.float32) - 128
     before, after = np.concatenate([half[:1], half[:-1]]), np.concatenate([half[1:], half[-1:]])
     rows = np.stack([0.75 * half + 0.25 * before, 0.75 * half + 0.25 * after], axis=1).reshape(-1, half.shape[1])
+    left = np.concatenate([rows[:, :1], rows[:, :-1]], axis=1)
     right = np.concatenate([rows[:, 1:], rows[:, -1:]], axis=1)
-    return np.stack([rows, 0.5 * (rows + right)], axis=2).reshape(rows.shape[0], -1)
+    columns = [0.75 * rows + 0.25 * left, 0.75 * rows + 0.25 * right] if centred else [rows, 0.5 * (rows + right)]
+    return np.stack(columns, axis=2).reshape(rows.shape[0], -1)
 
 
 @functools.lru_cache(maxsize=16)

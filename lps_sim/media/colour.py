@@ -7,11 +7,14 @@ tests/lps_sim/test_media.py). Left to itself swscale also takes every untagged f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+
+from ..yuv import LUMA_WEIGHTS, YuvFrame
 
 
 class MediaError(ValueError):
@@ -50,6 +53,9 @@ RANGES = {LIMITED: "limited", FULL: "full"}
 _SWS_MATRIX = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7, "bt2020nc": 9, "rgb": 1}
 # SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND of libswscale; PyAV names the last two only from version 18 on.
 _ACCURATE = 0x2 | 0x2000 | 0x40000
+_PLANAR_420 = ("yuv420p", "yuvj420p")
+_LEAST_STEP = 4  # chroma codes from sample to sample: the two sides are then a code and more apart
+_ROUNDED = 0.6  # codes: rounding to 8 bits, and swscale's own sums
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
 
 
@@ -75,6 +81,52 @@ def range_tag(tag: int, pixel_format: str) -> int:
     if is_rgb(pixel_format) or pixel_format.startswith("yuvj"):
         return FULL
     return tag if tag in RANGES else LIMITED
+
+
+class ToPlanes:
+    """Hands out the planes of one stream's 8-bit 4:2:0 frames, not copied.
+
+    Where the chroma samples lie between the pixels is known to FFmpeg but not told by PyAV, so it is found out: by the
+    side that swscale takes on the first frame whose colour changes along a row.
+    """
+
+    def __init__(self, to_rgb: ToRgb) -> None:
+        self._to_rgb = to_rgb
+        self._centred: bool | None = None
+        self._unknown = False
+
+    def __call__(self, frame: Any) -> YuvFrame | None:
+        """av.VideoFrame -> YuvFrame in the stored orientation, valid as long as it is referred to; None for every other
+        format, for odd sizes, and where chroma lies elsewhere than midway between rows.
+        """
+        pixel_format = frame.format.name
+        matrix = matrix_name(int(frame.colorspace), pixel_format, frame.width, frame.height)
+        if self._unknown or pixel_format not in _PLANAR_420 or frame.width % 2 or frame.height % 2:
+            return None
+        if matrix not in LUMA_WEIGHTS:
+            return None
+        luma, u, v = (
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+            for plane in frame.planes
+        )
+        known = YuvFrame(luma, u, v, matrix, range_tag(int(frame.color_range), pixel_format) == FULL)
+        if self._centred is None:
+            self._find_siting(known, frame)
+        return None if self._unknown else replace(known, centred=bool(self._centred))
+
+    def _find_siting(self, known: YuvFrame, frame: Any) -> None:
+        steps = np.abs(np.diff(known.v.astype(np.int16), axis=1)).max(axis=1)
+        row = int(steps.argmax())
+        if steps[row] < _LEAST_STEP:
+            return  # no colour edge yet: either side gives this picture
+        # Rows of luma around that of chroma, and their neighbours in chroma.
+        low, high = max(0, row - 1), min(known.v.shape[0], row + 2)
+        part = replace(known, luma=known.luma[2 * low : 2 * high], u=known.u[low:high], v=known.v[low:high])
+        inner = slice(2 * (row - low), 2 * (row - low) + 2)
+        rgb = self._to_rgb(frame)[2 * row : 2 * row + 2].astype(float)
+        errors = [np.abs(255 * replace(part, centred=side).rgb()[inner] - rgb).max() for side in (False, True)]
+        self._centred = errors[1] < errors[0]
+        self._unknown = min(errors) > _ROUNDED
 
 
 class ToRgb:

@@ -13,7 +13,19 @@ from typing import Any
 import av
 import numpy as np
 
-from .colour import HDR_TRANSFERS, MATRICES, RANGES, TRANSFERS, MediaError, ToRgb, is_rgb, matrix_name, range_tag
+from ..yuv import YuvFrame
+from .colour import (
+    HDR_TRANSFERS,
+    MATRICES,
+    RANGES,
+    TRANSFERS,
+    MediaError,
+    ToPlanes,
+    ToRgb,
+    is_rgb,
+    matrix_name,
+    range_tag,
+)
 from .demux import PacketTimes, decoded, existing, open_video
 
 # How many packets at the start tell a variable frame rate when the file is not read to its end, and how many of
@@ -96,6 +108,8 @@ def probe(path: str | os.PathLike[str], count: bool = False) -> VideoInfo:
 def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str = "FRAME") -> Iterator[np.ndarray]:
     """The frames of a video one by one, upright, as (H, W, 3) uint8 RGB code values; memory stays at a few frames.
 
+    :func:`iter_pictures` is faster where the frames go through film.
+
     Parameters
     ----------
     path
@@ -113,12 +127,27 @@ def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str
     MediaError
         Not a video, damaged or truncated: raised where the damage is met, or at the end if frames are missing.
     """
+    return _checked_frames(path, threads, thread_type, None, planes=False)
+
+
+def iter_pictures(path: str | os.PathLike[str], threads: int = 1) -> Iterator[np.ndarray | YuvFrame]:
+    """The frames as :func:`iter_frames`, but as the decoder's own planes where they are 8-bit 4:2:0 and upright.
+
+    What :class:`lps_sim.Degrader` takes: the way through RGB costs more than decoding. A stream is all of one kind or
+    the other. Arguments and errors as in :func:`iter_frames`.
+    """
+    return _checked_frames(path, threads, "FRAME", None, planes=True)
+
+
+def _checked_frames(
+    path: str | os.PathLike[str], threads: int, thread_type: str, only: set[int] | None, planes: bool
+) -> Iterator[Any]:
     path = existing(path)
     if threads < 0:
         raise ValueError(f"threads must be 0 (all cores) or more, got {threads}")
     if thread_type not in _THREAD_TYPES:
         raise ValueError(f"thread_type must be one of {', '.join(_THREAD_TYPES)}, got {thread_type!r}")
-    return _frames(path, threads, thread_type, None)
+    return _frames(path, threads, thread_type, only, planes)
 
 
 def read_video(path: str | os.PathLike[str], threads: int = 1) -> tuple[np.ndarray, VideoInfo]:
@@ -138,7 +167,7 @@ def read_frames(path: str | os.PathLike[str], indices: Iterable[int], threads: i
     path = existing(path)
     if not wanted or min(wanted) < 0:
         raise IndexError(f"indices must be a non-empty list of numbers >= 0, got {wanted}")
-    found = dict(zip(sorted(set(wanted)), _frames(path, threads, "FRAME", set(wanted))))
+    found = dict(zip(sorted(set(wanted)), _checked_frames(path, threads, "FRAME", set(wanted), planes=False)))
     missing = [index for index in wanted if index not in found]
     if missing:
         raise IndexError(f"{path}: no frame {missing[0]}")
@@ -158,21 +187,29 @@ def _starts_variable(path: Path, fps: Fraction) -> bool:
     return times.variable(fps, _REORDERED if times.packets == _RATE_PACKETS else 0)
 
 
-def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None) -> Iterator[np.ndarray]:
-    """Upright RGB frames; with ``only``, those indices alone, stopping after the last."""
+def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, planes: bool) -> Iterator[Any]:
+    """Upright RGB frames, or planes; with ``only``, those indices alone, stopping after the last."""
     last = max(only) if only else None
     with open_video(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = thread_type
         to_rgb = ToRgb(threads)
-        shape: tuple[int, ...] | None = None
+        to_planes = ToPlanes(to_rgb)
+        first: tuple[type, tuple[int, ...]] | None = None
         for index, frame in enumerate(decoded(container, stream, path, PacketTimes(stream.time_base))):
             if only is None or index in only:
-                rgb = _upright(to_rgb(frame), _orientation(frame, path))
-                if shape is not None and rgb.shape != shape:
-                    raise MediaError(f"{path}: frame {index} changes size from {shape[1::-1]} to {rgb.shape[1::-1]}")
-                shape = rgb.shape
-                yield rgb
+                orientation = _orientation(frame, path)
+                picture: Any = to_planes(frame) if planes and orientation == _UPRIGHT else None
+                if picture is None:
+                    picture = _upright(to_rgb(frame), orientation)
+                if first is not None and picture.shape != first[1]:
+                    raise MediaError(
+                        f"{path}: frame {index} changes size from {first[1][1::-1]} to {picture.shape[1::-1]}"
+                    )
+                if first is not None and type(picture) is not first[0]:
+                    raise MediaError(f"{path}: frame {index} changes its pixel format or colour matrix")
+                first = type(picture), picture.shape
+                yield picture
             if index == last:
                 return
 
@@ -208,9 +245,10 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any) -> VideoInfo:
     )
 
 
+_UPRIGHT = (False, False, False)
 # (transpose, flip x, flip y), applied in this order -> clockwise degrees; the mirrored ones are not rotations.
 _ROTATIONS = {
-    (False, False, False): 0,
+    _UPRIGHT: 0,
     (True, True, False): 90,
     (False, True, True): 180,
     (True, False, True): 270,
@@ -224,7 +262,7 @@ def _orientation(frame: Any, path: Path) -> tuple[bool, bool, bool]:
     """
     matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
-        return False, False, False
+        return _UPRIGHT
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5] / 65536.0
     if abs(b) < 1e-3 and abs(c) < 1e-3 and a != 0 and d != 0:
         return False, bool(a < 0), bool(d < 0)

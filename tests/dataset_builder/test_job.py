@@ -13,7 +13,7 @@ class AddsFrameIndex:
     def degrade(self, frames, first_frame=0):
         self.largest_chunk = max(self.largest_chunk, len(frames))
         indices = np.arange(first_frame, first_frame + len(frames), dtype=np.uint8)
-        return frames + self.step * indices[:, None, None, None]
+        return np.stack(frames) + self.step * indices[:, None, None, None]
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 8, 100])
