@@ -18,13 +18,14 @@ def _drop_row(sums, start_x, taps_x, out, cell_row):
     """One complete row of sums (3, W) into the cells of ``out[:, cell_row]``; the sums are cleared."""
     count = taps_x.shape[1]
     for c in range(3):
-        row = sums[c]
+        row, cells = sums[c], out[c, cell_row]
         for cell in range(start_x.size):
-            first = start_x[cell]
+            # Slices, whose indices cannot be negative, are what the compiler turns into vectors.
+            pixels, weights = row[start_x[cell] : start_x[cell] + count], taps_x[cell]
             total = np.float32(0.0)
             for k in range(count):
-                total += taps_x[cell, k] * row[first + k]
-            out[c, cell_row, cell] = total
+                total += weights[k] * pixels[k]
+            cells[cell] = total
         row[:] = 0.0
 
 

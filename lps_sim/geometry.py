@@ -113,6 +113,7 @@ class WarpGrid:
 
     Attributes: rows, columns; pitch_rad (y, x), the steps that fit the frame; from_frame (2, rows, columns): the
     frame's (y, x) index at every node, outside the frame in the corners, not finite beyond 90 degrees;
+    outside_rad (rows, columns): how far a node lies beyond the frame, focal lengths of the image plane;
     to_frame (2, height + 2 beyond, width + 2 beyond): the grid's (y, x) index at every pixel; coverage (rows,
     columns): share of each node's cell that lies in the frame.
     """
@@ -150,6 +151,11 @@ class WarpGrid:
             ]
         )
 
+        beyond_y, beyond_x = (
+            np.maximum(np.abs(part - (count - 1) / 2) - count / 2, 0) / focal
+            for part, count, focal in zip(self.from_frame, (height, width), (focal_y, focal_x))
+        )
+        self.outside_rad = np.hypot(beyond_y, beyond_x)
         self.coverage = _inside(self.from_frame[0], height, axis=0) * _inside(self.from_frame[1], width, axis=1)
 
         tan_x, tan_y = pixel_offsets(width + 2 * beyond, focal_x), pixel_offsets(height + 2 * beyond, focal_y)

@@ -70,11 +70,33 @@ def inverse_filter(fields, pole):
                 power *= z
                 first += power * row[k]
             row[0] += first
-            for x in range(1, width):
-                row[x] += z * row[x - 1]
-            row[width - 1] *= tail
-            for x in range(width - 2, -1, -1):
-                row[x] = z * (row[x + 1] - row[x])
+        # A recursion waits for its last step: four rows at once keep the processor busy.
+        for y in range(0, height - 3, 4):
+            _along_rows(plane[y], plane[y + 1], plane[y + 2], plane[y + 3], z, tail)
+        for y in range(height - height % 4, height):
+            _along_rows(plane[y], plane[y, :0], plane[y, :0], plane[y, :0], z, tail)
+
+
+@njit(**_OPTIONS)
+def _along_rows(a, b, c, d, z, tail):
+    """The recursive filter forth and back along four rows, or along the first where the others are empty."""
+    last = a.size - 1
+    if b.size == 0:
+        for x in range(1, a.size):
+            a[x] += z * a[x - 1]
+        a[last] *= tail
+        for x in range(last - 1, -1, -1):
+            a[x] = z * (a[x + 1] - a[x])
+        return
+    p, q, r, s = a[0], b[0], c[0], d[0]
+    for x in range(1, a.size):
+        p, q, r, s = a[x] + z * p, b[x] + z * q, c[x] + z * r, d[x] + z * s
+        a[x], b[x], c[x], d[x] = p, q, r, s
+    p, q, r, s = p * tail, q * tail, r * tail, s * tail
+    a[last], b[last], c[last], d[last] = p, q, r, s
+    for x in range(last - 1, -1, -1):
+        p, q, r, s = z * (p - a[x]), z * (q - b[x]), z * (r - c[x]), z * (s - d[x])
+        a[x], b[x], c[x], d[x] = p, q, r, s
 
 
 @njit(fastmath={"contract"}, **_OPTIONS)
@@ -84,18 +106,19 @@ def warp(source, rows, columns, weight, out):
     source (3, h, w): coefficients; rows, columns, weight (R, C) float32: positions, at least 1 and at most the size
     minus 2 (not checked); out (3, R, C) float32.
     """
-    sixth, one = np.float32(1 / 6), np.float32(1)
+    sixth, one, three, four, six = np.float32(1 / 6), np.float32(1), np.float32(3), np.float32(4), np.float32(6)
     for r in range(out.shape[1]):
         for q in range(out.shape[2]):
             y, x = rows[r, q], columns[r, q]
-            j, i = int(y) - 1, int(x) - 1
+            # Unsigned: an index that might be negative would be tested at every access.
+            j, i = np.uint32(int(y) - 1), np.uint32(int(x) - 1)
             t, u = y - np.float32(j + 1), x - np.float32(i + 1)
             s, v = one - t, one - u
             wy0, wy3 = s * s * s * sixth, t * t * t * sixth
-            wy1 = (4 * one - 6 * one * t * t + 3 * one * t * t * t) * sixth
+            wy1 = (four - six * t * t + three * t * t * t) * sixth
             wy2 = one - wy0 - wy1 - wy3
             wx0, wx3 = v * v * v * sixth, u * u * u * sixth
-            wx1 = (4 * one - 6 * one * u * u + 3 * one * u * u * u) * sixth
+            wx1 = (four - six * u * u + three * u * u * u) * sixth
             wx2 = one - wx0 - wx1 - wx3
             node = weight[r, q]
             for c in range(3):
@@ -114,7 +137,7 @@ def warp_quintic(source, rows, columns, weight, out):
     for r in range(out.shape[1]):
         for q in range(out.shape[2]):
             y, x = rows[r, q], columns[r, q]
-            j, i = int(y) - 2, int(x) - 2
+            j, i = np.uint32(int(y) - 2), np.uint32(int(x) - 2)
             _quintic(y - np.float32(j + 2), weight_y)
             _quintic(x - np.float32(i + 2), weight_x)
             for c in range(3):
@@ -146,14 +169,15 @@ def _quintic(t, weights):
 def spread_columns(source, start, taps, out):
     """Resample rows with banded weights: (3, h, w), start (W,), taps (W, K) -> (h, 3 W) interleaved."""
     count = taps.shape[1]
-    for y in range(source.shape[1]):
-        for x in range(start.size):
-            first = start[x]
-            for c in range(3):
+    for c in range(3):
+        for y in range(source.shape[1]):
+            row, line = source[c, y], out[y]
+            for x in range(start.size):
+                cells, weights = row[start[x] : start[x] + count], taps[x]
                 total = np.float32(0.0)
                 for k in range(count):
-                    total += taps[x, k] * source[c, y, first + k]
-                out[y, 3 * x + c] = total
+                    total += weights[k] * cells[k]
+                line[3 * x + c] = total
 
 
 @njit(fastmath={"contract"}, **_OPTIONS)

@@ -34,15 +34,25 @@ from scipy.ndimage import map_coordinates
 from .camera import Camera
 from .errors import UnknownNameError
 from .film import FilmModel, check_layers
-from .geometry import WarpGrid, cos_theta, face_loss, input_weight, pixel_offsets, radial_scale, refracted_cosine
+from .geometry import (
+    WarpGrid,
+    cos_theta,
+    face_loss,
+    input_weight,
+    pixel_offsets,
+    plane_to_angle,
+    radial_scale,
+    refracted_cosine,
+)
 from .hankel import FREQUENCIES_CPR, encircled, point_spread
 from .sphere import SphereCorrection, Transfer, padded_for_sphere
 
 BORDERS = ("reflect", "mean", "dark")
 ENGINES = ("exact", "fast")
 SPLINE_ORDER = 5
-# Of the narrow part: the last frequency that is passed, and how many of its periods surround the frame.
-_PASSED, _SURROUND_CYCLES, _MOST_SURROUND_RAD = 0.05, 1.6, 0.06
+# Of the surround: in periods of the last frequency that is passed, in gaps between the outlines, in rad.
+_PASSED, _SURROUND_CYCLES, _SURROUND_GAPS = 0.05, 2.4, 3.0
+_WIDE_RAD = 0.45
 
 
 def apply_film(
@@ -194,15 +204,28 @@ def film_far(film: FilmModel, layers: int) -> Far:
     return Far(lambda radii: film.far_kernel(radii, layers), lambda radius: film.kernel_beyond(radius, layers))
 
 
-def surround_rad(transfer: Transfer) -> float:
-    """How far a reflected scene goes on around the frame before the grid's own mirror, rad of angle space.
+def surround_rad(stage: Stage, camera: Camera) -> float:
+    """How far a reflected scene goes on around the frame, rad of angle space; beyond, the grid mirrors itself.
 
     Frame and grid have different outlines, so what the grid mirrors at its edge is not what the frame mirrors at its
-    own: the blur's narrow part (four standard deviations of a Gaussian) is kept from seeing the difference.
+    own: the blur's narrow part is kept from seeing the difference (six standard deviations of a Gaussian), as far as
+    the outlines differ at all. A blur that is wide everywhere sees no such detail: 0.
     """
+    half_x, half_y = camera.width / 2 / camera.f_px, camera.height / 2 / camera.f_px
+    corner = math.hypot(half_x, half_y)
+    bend = float(plane_to_angle(corner, stage.projection)) / corner
+    gap = max(float(plane_to_angle(half, stage.projection)) - half * bend for half in (half_x, half_y))
     q = np.geomspace(0.5, 1e4, 500)
-    passed = np.flatnonzero(np.abs(transfer(q)).max(axis=-1) > _PASSED)
-    return min(_SURROUND_CYCLES / float(q[passed[-1]] if passed.size else q[0]), _MOST_SURROUND_RAD)
+    passed = np.flatnonzero(np.abs(stage.transfer(q)).max(axis=-1) > _PASSED)
+    narrow = _SURROUND_CYCLES / float(q[passed[-1]] if passed.size else q[0])
+    return min(narrow, _SURROUND_GAPS * gap) if narrow < _WIDE_RAD else 0.0
+
+
+def reflected_weight(grid: WarpGrid, surround: float) -> np.ndarray:
+    """(rows, columns) weight of a grid's nodes where the scene goes on as its mirror image: 1 on the frame and near it,
+    falling to 0 at the far side of the surround, which the grid's own mirror would otherwise count twice."""
+    depth = np.clip(2 * grid.outside_rad / surround - 1, 0, 1) if surround else np.zeros_like(grid.outside_rad)
+    return np.where(np.isfinite(grid.from_frame).all(axis=0), np.cos(np.pi / 2 * np.nan_to_num(depth)) ** 2, 0.0)
 
 
 def spread(transfer: Transfer, q_max: float) -> Transfer:
@@ -340,7 +363,7 @@ class _ExactStage:
         # The frame is sampled most finely, in angle, along the radius at its corners.
         pitch = radial_scale(corner, stage.projection) / f_px
         # Towards a dark surround the field goes on beyond the frame, and the splines need to see how.
-        margin, surround = (0, surround_rad(stage.transfer)) if reflected else (4, 0.0)
+        margin, surround = (0, surround_rad(stage, camera)) if reflected else (4, 0.0)
         grid = WarpGrid(height, width, (f_px, f_px), stage.projection, pitch, margin, surround_rad=surround)
         rows, columns = grid.from_frame
         seen = np.isfinite(rows) & np.isfinite(columns)
@@ -348,7 +371,7 @@ class _ExactStage:
         self.to_frame = grid.to_frame
         tan_y = (self.from_frame[0] - (height - 1) / 2) / f_px
         tan_x = (self.from_frame[1] - (width - 1) / 2) / f_px
-        share = seen if reflected else grid.coverage
+        share = reflected_weight(grid, surround) if reflected else grid.coverage
         self.w_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
         cosine = cos_theta(pixel_offsets(width, f_px), pixel_offsets(height, f_px))
         self.w_out = 1 / input_weight(cosine, stage.projection)

@@ -19,7 +19,7 @@ from .camera import Camera
 from .film import FilmModel
 from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
 from .incoming import Incoming
-from .operator import FilmKey, Stage, angle_convolver, film_stages, surround_rad
+from .operator import FilmKey, Stage, angle_convolver, film_stages, reflected_weight, surround_rad
 from .resampling import Cells, area_matrix, banded, splat_matrix, splat_pole, spline_matrix
 from .transfer import inverse_eotf
 
@@ -36,7 +36,7 @@ ERROR_LIMIT = 0.45  # codes; 0.5 is promised
 LARGEST_CELL_PX = 24
 NEGLIGIBLE = 1e-10  # of a transfer function
 FEWEST_CELLS = 12  # of a frame's shorter side
-TRIANGLE_FROM_PX = 8.0
+TRIANGLE_FROM_PX = 16.0  # larger cells gain nothing from cubic means, which cost more a pixel
 LEAST_CELL_PX = 1.25  # below, single pixels cost no more
 CELL_STEP = 1.04  # between the cells that are tried
 Window = tuple[float, float, float, float]
@@ -81,7 +81,7 @@ class FilmPlan:
         transmittance, veil = np.ones(3), np.zeros(3)
         self.sampling = Sampling(1.0, 2, 3, 1.0)
         if film is not None and layers:
-            self.sampling = sampling or plan_sampling(film, layers, camera)
+            self.sampling = sampling or plan_sampling(film, layers, camera, border)
             stages = film_stages(film, layers)
             transmittance, veil = film.transmittance(layers), film.veil(layers)
         self.transmittance, self.veil = transmittance.astype(np.float32), veil.astype(np.float32)
@@ -167,13 +167,13 @@ class _FastStage:
         finest = radial_scale(corner, stage.projection)
         pitch = plan.sampling.cell_px / camera.f_px * min(1.0, plan.sampling.corner * finest)
         margin = 0 if self.reflected else 4 + BEYOND * 2
-        surround = surround_rad(stage.transfer) if self.reflected else 0.0
+        surround = surround_rad(stage, camera) if self.reflected else 0.0
         grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND, surround)
         at = grid.from_frame
         seen = np.isfinite(at).all(axis=0)
         at = np.where(seen, at, 0.0)
         tan_y, tan_x = (at[0] - (rows - 1) / 2) / focal[1], (at[1] - (columns - 1) / 2) / focal[0]
-        share = seen if self.reflected else grid.coverage
+        share = reflected_weight(grid, surround) if self.reflected else grid.coverage
         w_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
         at = np.stack([_folded(part, count) for part, count in zip(at, (rows, columns))])
         cosine = cos_theta(pixel_offsets(columns + 2 * BEYOND, focal[0]), pixel_offsets(rows + 2 * BEYOND, focal[1]))
@@ -220,7 +220,7 @@ def _inside(wide: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(wide[:, BEYOND:-BEYOND, BEYOND:-BEYOND])
 
 
-def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> Sampling:
+def plan_sampling(film: FilmModel, layers: int, camera: Camera, border: str = "reflect") -> Sampling:
     """How coarsely the scattered light may be computed: the largest cell whose error stays below :data:`ERROR_LIMIT`
     codes of the camera.
 
@@ -259,11 +259,13 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera) -> Sampling:
     largest = max(1.0, min(LARGEST_CELL_PX, min(camera.width, camera.height) / FEWEST_CELLS))
     steps = int(math.log(max(largest, LEAST_CELL_PX) / LEAST_CELL_PX, CELL_STEP))
     tried = [largest, *(LEAST_CELL_PX * CELL_STEP**k for k in range(steps, -1, -1))] if largest > LEAST_CELL_PX else []
-    triangle = next((cell for cell in tried if triangle_error(cell) <= ERROR_LIMIT), 1.0)
-    if triangle >= TRIANGLE_FROM_PX:
+    # A dark surround begins within a cell, which takes its share of the error.
+    limit = ERROR_LIMIT if border == "reflect" else 0.7 * ERROR_LIMIT
+    triangle = next((cell for cell in tried if triangle_error(cell) <= limit), 1.0)
+    if triangle >= TRIANGLE_FROM_PX or (border != "reflect" and triangle > 1):
         return Sampling(triangle, 2, 3, 1.6)
     cubic = next((cell for cell in tried if cubic_error(cell) <= ERROR_LIMIT), 1.0)
-    if cubic > 1:
+    if cubic > 1 and border == "reflect":
         return Sampling(cubic, 4, 3, 1.3)
     pixel = passed(1.0)
     rough = float((gain * np.maximum(5 * (pixel * nu**4).max(axis=0), 1.3e-3 * sharp)).max())

@@ -27,12 +27,12 @@ from lps_sim.transfer import eotf_table
 
 FILM = "p3ar-10layer"
 NAMES = [f"S001C001P00{p}R001A00{a}" for p in (1, 2) for a in (1, 2)]
-# A frame's mean light, as a share of it: what the film exchanges over the border with the mirrored world beyond (1.2 %
-# measured at 30 degrees across and 8 layers, without noise and codec) and the codec (0.7 %, a third of a code value).
-MEAN_LIGHT_TOLERANCE = 0.02
+# A frame's mean light, as a share of it: what the film exchanges over the border with the mirrored world beyond and the
+# codec (0.7 %, a third of a code value); together 2.9 % measured at 30 degrees across and 8 layers.
+MEAN_LIGHT_TOLERANCE = 0.035
 # Change of mean light from one frame to the next that the law leaves open, as a share of it: what moves across the
-# border (0.3 % without codec) and the codec (0.8 %). A frame scaled by its own maximum moves by percents.
-FLICKER_TOLERANCE = 0.012
+# border and the codec (0.8 %); together 1.4 % measured. A frame scaled by its own maximum moves by percents.
+FLICKER_TOLERANCE = 0.017
 CUT_DN = 40  # a frame that differs from the one before by more code values on average is another scene
 
 
@@ -118,8 +118,8 @@ def test_a_second_run_has_nothing_left_to_do_and_a_new_clip_is_added(source, tmp
 
 def test_several_layer_counts_are_made_in_one_pass_each_as_if_alone(source, reference, tmp_path, monkeypatch):
     decoded = []
-    real = clip_module.iter_frames
-    monkeypatch.setattr(clip_module, "iter_frames", lambda path: decoded.append(path) or real(path))
+    real = clip_module.iter_pictures
+    monkeypatch.setattr(clip_module, "iter_pictures", lambda path: decoded.append(path) or real(path))
     summary = degrade_dataset(config(source, tmp_path / "sets", layers=(8, 0, 2)))
     assert len(decoded) == 4
     assert [path.name for path in summary.directories.values()] == ["layers-00", "layers-02", "layers-08"]
