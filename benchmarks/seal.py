@@ -109,7 +109,7 @@ def measure(
             row["times_numpy"] = row["ms_a_frame"] / row["numpy_ms_a_frame"]
             text = f"{row['numpy_ms_a_frame']:9.2f} {row['times_numpy']:8.1f}"
         print(
-            f"{row['size']:>24} {layers:>6} {cell_px:>7} {row['ms_a_frame']:9.2f} {row['frames_a_second']:10.1f} "
+            f"{row['size']:>24} {layers:>6} {cell_px:>7.2f} {row['ms_a_frame']:9.2f} {row['frames_a_second']:10.1f} "
             f"{100 * row['share_of_bandwidth']:9.1f}% {text}",
             flush=True,
         )

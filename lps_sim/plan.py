@@ -17,20 +17,22 @@ import numpy as np
 from . import kernels
 from .camera import Camera
 from .film import FilmModel
-from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
+from .geometry import cos_theta
 from .incoming import Incoming
-from .operator import FilmKey, Stage, angle_convolver, film_stages, reflected_weight, surround_rad
-from .resampling import Cells, area_matrix, banded, splat_matrix, splat_pole, spline_matrix
+from .operator import FilmKey, Stage, angle_convolver, film_stages
+from .resampling import (
+    SPLINE_POLES,
+    Cells,
+    area_matrix,
+    banded,
+    splat_matrix,
+    splat_pole,
+    spline_matrix,
+    spline_response,
+)
+from .stage_grid import BEYOND, StageGrid
 from .transfer import inverse_eotf
 
-BEYOND = 4  # cells of blurred light kept beyond the frame's edges, so that splines there need no guess
-SPLINE_POLES = {  # of the filters from samples to B-spline coefficients, by order
-    3: (math.sqrt(3) - 2,),
-    5: (
-        math.sqrt(135 / 2 - math.sqrt(17745 / 4)) + math.sqrt(105 / 4) - 13 / 2,
-        math.sqrt(135 / 2 + math.sqrt(17745 / 4)) - math.sqrt(105 / 4) - 13 / 2,
-    ),
-}
 PAD = 5  # samples around a warped field: a quintic spline reaches three
 ERROR_LIMIT = 0.45  # codes; 0.5 is promised
 LARGEST_CELL_PX = 24
@@ -156,41 +158,25 @@ class _FastStage:
     """One stage on the small image grid in float32."""
 
     def __init__(self, stage: Stage, plan: FilmPlan) -> None:
-        camera, (rows, columns) = plan.camera, plan.small
-        cell_y, cell_x = camera.height / rows, camera.width / columns
-        focal = (camera.f_px / cell_x, camera.f_px / cell_y)
+        rows, columns = plan.small
         self.order = plan.sampling.spline
         self.reflected = plan.border == "reflect"
-        # Towards its corners the picture is sampled ever more finely in angle. Single pixels are followed all the way;
-        # for cells a coarser grid will do: what aliases there lands where blurred light is gone.
-        corner = math.hypot(camera.width, camera.height) / 2 / camera.f_px
-        finest = radial_scale(corner, stage.projection)
-        pitch = plan.sampling.cell_px / camera.f_px * min(1.0, plan.sampling.corner * finest)
-        margin = 0 if self.reflected else 4 + BEYOND * 2
-        surround = surround_rad(stage, camera) if self.reflected else 0.0
-        grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND, surround)
-        at = grid.from_frame
-        seen = np.isfinite(at).all(axis=0)
-        at = np.where(seen, at, 0.0)
-        tan_y, tan_x = (at[0] - (rows - 1) / 2) / focal[1], (at[1] - (columns - 1) / 2) / focal[0]
-        share = reflected_weight(grid, surround) if self.reflected else grid.coverage
-        w_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
-        at = np.stack([_folded(part, count) for part, count in zip(at, (rows, columns))])
-        cosine = cos_theta(pixel_offsets(columns + 2 * BEYOND, focal[0]), pixel_offsets(rows + 2 * BEYOND, focal[1]))
-        w_out = 1 / input_weight(cosine, stage.projection)
-        back = np.stack([_folded(part, count) for part, count in zip(grid.to_frame, (grid.rows, grid.columns))])
-        self.inwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(at + PAD), w_in))
-        self.outwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*(back + PAD), w_out))
+        place = StageGrid(stage, plan.camera, plan.sampling.cell_px, plan.sampling.corner, plan.small, self.reflected)
+        grid = place.grid
+        inwards = [_folded(part, count) + PAD for part, count in zip(place.inwards, plan.small)]
+        outwards = [_folded(part, count) + PAD for part, count in zip(place.outwards, (grid.rows, grid.columns))]
+        self.inwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*inwards, place.weight_in))
+        self.outwards = tuple(np.ascontiguousarray(part, np.float32) for part in (*outwards, place.weight_out))
         self.grid_shape, self.wide = (3, grid.rows, grid.columns), (3, rows + 2 * BEYOND, columns + 2 * BEYOND)
         self.convolve = angle_convolver(stage, grid, self.reflected, np.float32)
         for part in self.convolve.parts:
-            spline = [_spline_response(q * step, self.order) for q, step in zip(part.q_cpr, grid.pitch_rad)]
+            spline = [spline_response(q * step, self.order) for q, step in zip(part.q_cpr, grid.pitch_rad)]
             part.response /= (spline[0][:, None] * spline[1][None, :]).astype(np.float32)
             # Denormal numbers would slow every frame down, for light far below one electron.
             part.response[np.abs(part.response) < NEGLIGIBLE] = 0
         self.unscattered: np.ndarray | None = None
         if stage.unscattered is not None:
-            self.unscattered = np.moveaxis(stage.unscattered(cosine), -1, 0).astype(np.float32)
+            self.unscattered = np.moveaxis(stage.unscattered(place.cosine), -1, 0).astype(np.float32)
         self.missing: np.ndarray | None = None
         if plan.border != "dark":
             self.missing = 1 - self(np.ones((3, rows, columns), np.float32), np.ones(self.wide, np.float32))
@@ -244,7 +230,7 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera, border: str = "r
     gain = camera.max_code * camera.exposure * slope * transmittance
     nu = np.linspace(0, 0.5, 257)[1:, None]
     alias = nu / (1 - nu)
-    droop = 1 - np.sinc(nu) ** 4 / _spline_response(nu, 3)
+    droop = 1 - np.sinc(nu) ** 4 / spline_response(nu, 3)
 
     def passed(cell_px: float) -> np.ndarray:
         return np.abs(film.scattered_otf(nu[:, 0] / cell_px * camera.f_px, layers))
@@ -299,9 +285,3 @@ def _folded(positions: np.ndarray, count: int) -> np.ndarray:
     """Positions beyond ``count`` samples brought back by mirroring about the outer edges of the first and last."""
     turned = np.mod(positions + 0.5, 2 * count)
     return np.where(turned > count, 2 * count - turned, turned) - 0.5
-
-
-def _spline_response(frequency_cps: np.ndarray, order: int) -> np.ndarray:
-    """Frequency response (cycles a sample) of the sampled cubic or quintic B-spline."""
-    cosine = np.cos(2 * np.pi * frequency_cps)
-    return (2 + cosine) / 3 if order == 3 else (16 + 13 * cosine + cosine**2) / 30

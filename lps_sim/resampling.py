@@ -5,9 +5,18 @@ A picture's pixel i covers [i, i + 1); cells divide its length evenly.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+SPLINE_POLES = {  # of the filters from samples to B-spline coefficients, by order (Unser 1999)
+    3: (math.sqrt(3) - 2,),
+    5: (
+        math.sqrt(135 / 2 - math.sqrt(17745 / 4)) + math.sqrt(105 / 4) - 13 / 2,
+        math.sqrt(135 / 2 + math.sqrt(17745 / 4)) - math.sqrt(105 / 4) - 13 / 2,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -106,3 +115,9 @@ def banded(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     start = np.minimum(start, matrix.shape[1] - count)
     taps = np.take_along_axis(matrix, start[:, None] + np.arange(count)[None, :], axis=1)
     return start.astype(np.int32), taps.astype(np.float32)
+
+
+def spline_response(frequency_cps: np.ndarray, order: int) -> np.ndarray:
+    """Frequency response (cycles a sample) of the sampled cubic or quintic B-spline."""
+    cosine = np.cos(2 * np.pi * frequency_cps)
+    return (2 + cosine) / 3 if order == 3 else (16 + 13 * cosine + cosine**2) / 30

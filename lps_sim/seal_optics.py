@@ -284,7 +284,7 @@ class SealOptics(_Buffers):
 
     def __init__(self, plan: SealPlan, film: FilmModel, dtype: torch.dtype) -> None:
         super().__init__()
-        self.border, self.cell_px = plan.border, plan.cell_px
+        self.border, self.cell_px = plan.border, plan.sampling.cell_px
         self.small = plan.small
         self.stages = nn.ModuleList(Stage(stage, plan.reflected, dtype) for stage in plan.stages)
         self.area = PlaneMap(plan.area, dtype) if plan.area is not None else None

@@ -15,21 +15,12 @@ from scipy.linalg import solve_banded
 
 from .camera import Camera
 from .film import FilmModel
-from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
+from .geometry import cos_theta
 from .operator import AngleConvolver, SphereConvolver, Stage, angle_convolver, film_stages
-from .plan import plan_sampling
-from .resampling import area_matrix, splat_pole, splat_weights, spline_matrix
+from .plan import Sampling, plan_sampling
+from .resampling import SPLINE_POLES, area_matrix, splat_matrix, splat_pole, spline_matrix, spline_response
 from .sphere import SphereCorrection
-
-BEYOND = 4  # cells of blurred light kept beyond the frame's edges, so that splines there need no guess
-_SPLINE_POLES = {  # of the filters from samples to B-spline coefficients, by order (Unser 1999)
-    3: (math.sqrt(3) - 2,),
-    5: (
-        math.sqrt(135 / 2 - math.sqrt(17745 / 4)) + math.sqrt(105 / 4) - 13 / 2,
-        math.sqrt(135 / 2 + math.sqrt(17745 / 4)) - math.sqrt(105 / 4) - 13 / 2,
-    ),
-}
-_CORNER_SLACK = 1.6  # a grid this much coarser than the corners' sampling will do for cells, as in lps_sim.plan
+from .stage_grid import BEYOND, StageGrid
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ class SealPlan:
     Parameters: film, layers 0..64 (0 is no film), camera with the frames' size, border as in :mod:`lps_sim.operator`,
     output (width, height).
 
-    Attributes: cell_px, order of the splines (:func:`lps_sim.plan.plan_sampling`); shrink (y, x), from pixels to the
+    Attributes: sampling (:func:`lps_sim.plan.plan_sampling`); shrink (y, x), from pixels to the
     cells' spline coefficients; to_coefficients (y, x), from cells to theirs; spread (y, x), from cells and BEYOND more
     to the output; area (y, x), area means of the frame at the output's size, None where it has the frame's size;
     stages; gain (h, w), vignetting times exposure; averaged, camera pixels an output pixel.
@@ -88,8 +79,9 @@ class SealPlan:
         self.layers, self.camera, self.border = layers, camera, border
         self.output = output or (camera.width, camera.height)
         height, width = camera.height, camera.width
-        self.cell_px, self.order = plan_sampling(film, layers, camera) if layers else (1, 3)
-        self.small = (-(-height // self.cell_px), -(-width // self.cell_px))
+        self.sampling = plan_sampling(film, layers, camera, border) if layers else Sampling(1.0, 2, 3, 1.0)
+        cell_px, order = self.sampling.cell_px, self.sampling.spline
+        self.small = (math.ceil(height / cell_px), math.ceil(width / cell_px))
         self.stages = [self._stage(stage) for stage in self._film_stages(film)]
 
         self.area = None
@@ -99,12 +91,11 @@ class SealPlan:
                 area_matrix(width, 0, width, self.output[0]),
             )
         if layers:
-            prefilter = [_coefficients(cells, self.order) for cells in self.small]
-            undo = [_inverse_filter(cells, splat_pole(self.cell_px)) if self.cell_px > 1 else 1 for cells in self.small]
+            prefilter = [_coefficients(cells, order) for cells in self.small]
             self.to_coefficients = (prefilter[0], prefilter[1])
             down = [
-                coefficients @ (inverse @ _splat(count, cells) if self.cell_px > 1 else np.eye(count))
-                for coefficients, inverse, count, cells in zip(prefilter, undo, (height, width), self.small)
+                coefficients @ self._means(count, cells)
+                for coefficients, count, cells in zip(prefilter, (height, width), self.small)
             ]
             self.shrink = (down[0], down[1])
             up = []
@@ -149,40 +140,37 @@ class SealPlan:
         """Whether the scene goes on as its mirror image."""
         return self.border == "reflect"
 
+    def _means(self, count: int, cells: int) -> np.ndarray:
+        """(cells, count): one axis of a frame shrunk to cells, their droop undone."""
+        if self.sampling.cell_px == 1:
+            return np.eye(count)
+        pole = splat_pole(self.sampling.cell_px, self.sampling.splat)
+        return _inverse_filter(cells, pole) @ splat_matrix(count, cells, self.sampling.splat)
+
     def _film_stages(self, film: FilmModel) -> list[Stage]:
         return film_stages(film, self.layers) if self.layers else []
 
     def _stage(self, stage: Stage) -> StagePlan:
-        camera, (rows, columns) = self.camera, self.small
-        focal = (camera.f_px * columns / camera.width, camera.f_px * rows / camera.height)
-        corner = math.hypot(camera.width, camera.height) / 2 / camera.f_px
-        finest = radial_scale(corner, stage.projection)
-        pitch = self.cell_px / camera.f_px * (finest if self.cell_px == 1 else min(1.0, _CORNER_SLACK * finest))
-        margin = 0 if self.reflected else 4 + 2 * BEYOND
-        grid = WarpGrid(rows, columns, focal, stage.projection, pitch, margin, BEYOND)
-        seen = np.isfinite(grid.from_frame).all(axis=0)
-        at = np.where(seen, grid.from_frame, 0.0)
-        tan_y, tan_x = (at[0] - (rows - 1) / 2) / focal[1], (at[1] - (columns - 1) / 2) / focal[0]
-        share = seen if self.reflected else grid.coverage
-        weight_in = share * input_weight(1 / np.sqrt(1 + tan_x**2 + tan_y**2), stage.projection)
-        cosine = cos_theta(pixel_offsets(columns + 2 * BEYOND, focal[0]), pixel_offsets(rows + 2 * BEYOND, focal[1]))
+        order, sampling = self.sampling.spline, self.sampling
+        place = StageGrid(stage, self.camera, sampling.cell_px, sampling.corner, self.small, self.reflected)
+        grid = place.grid
         convolver = angle_convolver(stage, grid, self.reflected, np.float64)
         sphere = convolver.correction if isinstance(convolver, SphereConvolver) else None
-        spline = [_spline_response(q * step, self.order) for q, step in zip(convolver.q_cpr, grid.pitch_rad)]
+        spline = [spline_response(q * step, order) for q, step in zip(convolver.q_cpr, grid.pitch_rad)]
         sphere_spline = None
         if sphere is not None:
-            along_y, along_x = (_spline_response(q * p, self.order) for q, p in zip(sphere.q_cpr, grid.pitch_rad))
+            along_y, along_x = (spline_response(q * p, order) for q, p in zip(sphere.q_cpr, grid.pitch_rad))
             sphere_spline = along_y[:, None] * along_x
         return StagePlan(
-            _lookups(at, (rows, columns), self.order, weight_in),
-            _lookups(grid.to_frame, (grid.rows, grid.columns), self.order, 1 / input_weight(cosine, stage.projection)),
+            _lookups(place.inwards, self.small, order, place.weight_in),
+            _lookups(place.outwards, (grid.rows, grid.columns), order, place.weight_out),
             (grid.rows, grid.columns),
             grid.pitch_rad,
             convolver.padded,
             sphere,
             (spline[0], spline[1]),
             sphere_spline,
-            cosine,
+            place.cosine,
         )
 
 
@@ -201,15 +189,6 @@ def blocks(matrix: np.ndarray, fewest_rows: int = 16, most_blocks: int = 16) -> 
     return parts
 
 
-def _splat(count: int, cells: int) -> np.ndarray:
-    """(cells, count): triangle-weighted means."""
-    cell, near, far = splat_weights(count, cells)
-    dense = np.zeros((cells + 1, count))
-    dense[cell, np.arange(count)] += near
-    dense[cell + 1, np.arange(count)] += far
-    return dense[:cells]
-
-
 def _inverse_filter(count: int, pole: float) -> np.ndarray:
     """(count, count): undoes the three-tap mean whose inverse has this pole, mirrored at the edges (edge repeated)."""
     side = -pole / (1 - pole) ** 2
@@ -223,7 +202,7 @@ def _inverse_filter(count: int, pole: float) -> np.ndarray:
 
 def _coefficients(count: int, order: int) -> np.ndarray:
     """(count, count): samples to the B-spline's coefficients, mirrored at the edges."""
-    filters = [_inverse_filter(count, pole) for pole in _SPLINE_POLES[order]]
+    filters = [_inverse_filter(count, pole) for pole in SPLINE_POLES[order]]
     return filters[0] if len(filters) == 1 else filters[1] @ filters[0]
 
 
@@ -256,9 +235,3 @@ def _spline_weights(t: np.ndarray, order: int) -> np.ndarray:
         return 66 - 60 * t**2 + 30 * t**4 - 10 * t**5
 
     return np.stack([s**5, second(t), third(t), third(s), second(s), t**5]) / 120
-
-
-def _spline_response(frequency_cps: np.ndarray, order: int) -> np.ndarray:
-    """Frequency response (cycles a sample) of the sampled cubic or quintic B-spline."""
-    cosine = np.cos(2 * np.pi * frequency_cps)
-    return (2 + cosine) / 3 if order == 3 else (16 + 13 * cosine + cosine**2) / 30
