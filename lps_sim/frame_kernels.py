@@ -83,53 +83,68 @@ def _light_row(frame, y, light):
 
 
 @njit(**_OPTIONS)
-def _chroma_row(plane, y, centred, blend, full):
-    """Chroma at every pixel of luma row y, minus 128, linear between its samples: midway between rows; at the even
-    columns or, ``centred``, midway between columns too.
+def _between_rows(plane, y, out):
+    """Chroma at luma row y, minus 128, linear between its samples, which lie midway between rows.
 
-    (H/2, W/2) uint8 -> full (W,); blend (W/2 + 2,) is scratch.
+    (H/2, W/2) uint8 -> out (W/2 + 2,), the first and last sample repeated.
     """
     near = y // 2
     far = min(max(near - 1 if y % 2 == 0 else near + 1, 0), plane.shape[0] - 1)
-    here, there, half = plane[near], plane[far], plane.shape[1]
-    most, least = np.float32(0.75), np.float32(0.25)
-    for x in range(half):
-        blend[x + 1] = most * np.float32(here[x]) + (least * np.float32(there[x]) - np.float32(128))
-    blend[0], blend[half + 1] = blend[1], blend[half]
-    if centred:
-        for x in range(half):
-            full[2 * x] = most * blend[x + 1] + least * blend[x]
-            full[2 * x + 1] = most * blend[x + 1] + least * blend[x + 2]
-    else:
-        for x in range(half):
-            full[2 * x] = blend[x + 1]
-            full[2 * x + 1] = np.float32(0.5) * (blend[x + 1] + blend[x + 2])
+    here, there, inner = plane[near], plane[far], out[1:-1]
+    for x in range(inner.size):
+        inner[x] = np.float32(0.75) * np.float32(here[x]) + (np.float32(0.25) * np.float32(there[x]) - np.float32(128))
+    out[0], out[-1] = out[1], out[-2]
 
 
 @njit(**_OPTIONS)
-def _curve_row(luma, scale, offset, u, u_gain, v, v_gain, knee, low, high, light):
-    """One colour of one row: scale (Y - offset) + u_gain U + v_gain V, clipped to 0..1, then to linear light."""
+def _between_columns(u, u_gain, v, v_gain, centred, half, out):
+    """u_gain u + v_gain v at every pixel, linear between samples that lie at the even columns or, ``centred``, midway.
+
+    u, v (W/2 + 2,) -> out (W,); half (W/2 + 2,) is scratch.
+    """
+    for x in range(half.size):
+        half[x] = u_gain * u[x] + v_gain * v[x]
+    before, here, after = half[:-2], half[1:-1], half[2:]
+    if centred:
+        for x in range(here.size):
+            out[2 * x] = np.float32(0.75) * here[x] + np.float32(0.25) * before[x]
+            out[2 * x + 1] = np.float32(0.75) * here[x] + np.float32(0.25) * after[x]
+    else:
+        for x in range(here.size):
+            out[2 * x] = here[x]
+            out[2 * x + 1] = np.float32(0.5) * (here[x] + after[x])
+
+
+@njit(**_OPTIONS)
+def _curve_row(grey, colour, knee, low, high, light):
+    """Linear light of the codes grey + colour, clipped to 0..1: (W,) each."""
     zero, one = np.float32(0.0), np.float32(1.0)
     a0, a1, a2, a3 = low[0], low[1], low[2], low[3]
     b0, b1, b2, b3, b4, b5, b6, b7 = high[0], high[1], high[2], high[3], high[4], high[5], high[6], high[7]
     for x in range(light.size):
-        code = scale * (np.float32(luma[x]) - offset) + (u_gain * u[x] + v_gain * v[x])
-        code = min(max(code, zero), one)
+        code = min(max(grey[x] + colour[x], zero), one)
         dark = ((a3 * code + a2) * code + a1) * code + a0
         bright = ((((((b7 * code + b6) * code + b5) * code + b4) * code + b3) * code + b2) * code + b1) * code + b0
         light[x] = dark if code <= knee else bright
 
 
 @njit(**_OPTIONS)
-def _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, blend, chroma, light):
-    """Linear light of one row of a 4:2:0 frame; ``matrix`` as in :class:`lps_sim.yuv.YuvFrame`."""
-    _chroma_row(u, y, centred, blend, chroma[0])
-    _chroma_row(v, y, centred, blend, chroma[1])
-    row = luma[y]
+def _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, scratch, light):
+    """Linear light of one row of a 4:2:0 frame, (3, W); ``matrix`` as in :class:`lps_sim.yuv.YuvFrame`.
+
+    scratch (5, W + 2)
+    """
+    width = luma.shape[1]
+    blue, red, half = scratch[0, : width // 2 + 2], scratch[1, : width // 2 + 2], scratch[2, : width // 2 + 2]
+    grey, colour, row = scratch[3, :width], scratch[4, :width], luma[y]
+    _between_rows(u, y, blue)
+    _between_rows(v, y, red)
+    scale, offset = matrix[0], matrix[1]
+    for x in range(width):
+        grey[x] = scale * (np.float32(row[x]) - offset)
     for c in range(3):
-        _curve_row(
-            row, matrix[0], matrix[1], chroma[0], matrix[2 + c], chroma[1], matrix[5 + c], knee, low, high, light[c]
-        )
+        _between_columns(blue, matrix[2 + c], red, matrix[5 + c], centred, half, colour)
+        _curve_row(grey, colour, knee, low, high, light[c])
 
 
 @njit(**_OPTIONS)
@@ -163,10 +178,10 @@ def shrink_yuv(luma, u, v, centred, matrix, knee, low, high, start_y, taps_y, st
     """:func:`shrink_codes` on the planes of a 4:2:0 frame, (H, W) and (H/2, W/2) uint8."""
     height, width = luma.shape
     light = np.empty((3, width), np.float32)
-    blend, chroma = np.empty(width // 2 + 2, np.float32), np.empty((2, width), np.float32)
+    scratch = np.empty((5, width + 2), np.float32)
     sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
     for y in range(height):
-        _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, blend, chroma, light)
+        _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, scratch, light)
         base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
     _drop_rest(start_x, taps_x, sums, base, out)
 
@@ -176,9 +191,9 @@ def light_of_yuv(luma, u, v, centred, matrix, knee, low, high, out):
     """Linear light of every pixel of a 4:2:0 frame: (H, 3 W) float32."""
     height, width = luma.shape
     light = np.empty((3, width), np.float32)
-    blend, chroma = np.empty(width // 2 + 2, np.float32), np.empty((2, width), np.float32)
+    scratch = np.empty((5, width + 2), np.float32)
     for y in range(height):
-        _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, blend, chroma, light)
+        _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, scratch, light)
         row = out[y]
         for x in range(width):
             row[3 * x] = light[0, x]

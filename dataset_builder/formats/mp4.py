@@ -36,7 +36,8 @@ class Mp4Writer(ClipWriter):
 
     def _open(self, path: Path) -> None:
         settings = EncoderSettings(**self.codec).fitting(self.width, self.height)
-        self._video = VideoWriter(path, self.width, self.height, self.fps, settings)
+        # The clip is read back for its mean, and its frames are counted then.
+        self._video = VideoWriter(path, self.width, self.height, self.fps, settings, verify=False)
         self._video.__enter__()
 
     def _append(self, frame: np.ndarray) -> None:

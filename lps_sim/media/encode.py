@@ -125,6 +125,8 @@ class VideoWriter:
         Frames a second: int, float or Fraction.
     settings
         Codec, quality and pixel format.
+    verify
+        False leaves out the counting, for a caller that reads the file back itself.
 
     Raises
     ------
@@ -141,8 +143,9 @@ class VideoWriter:
         height: int,
         fps: Fraction | float | int,
         settings: EncoderSettings | None = None,
+        verify: bool = True,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.verify = Path(path), verify
         self.settings = settings or EncoderSettings()
         self.width, self.height = int(width), int(height)
         self.fps = _rate(fps)
@@ -223,6 +226,8 @@ class VideoWriter:
             raise ValueError(f"{self.path}: a video needs at least one frame")
         self._mux(None)
         self._container.close()
+        if not self.verify:
+            return
         counted = probe(self._temporary, count=True).frames
         if counted != self.frames:
             raise MediaError(f"{self.path}: wrote {self.frames} frames, but {counted} can be read back")
