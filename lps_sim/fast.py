@@ -124,12 +124,12 @@ class Degrader:
         width, height = plan.output
         codes = np.empty((height, 3 * width), np.uint8)
         rng_key = named_seed(self.seed, "temporal noise", index)
-        incoming = self._incoming(frame)
+        scattered, direct = plan.scattered_and_direct(self._incoming(frame))
         kernels.finish_codes(
-            plan.scattered(incoming),
+            scattered,
             plan.start_y,
             plan.taps_y,
-            plan.direct(incoming),
+            direct,
             plan.direct_weight,
             plan.veil,
             setting.gain,

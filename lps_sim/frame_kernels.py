@@ -30,8 +30,9 @@ def _drop_row(sums, start_x, taps_x, out, cell_row):
 
 
 @njit(**_OPTIONS)
-def _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out):
+def _take_row(light, y, grid, sums, base, out):
     """Add a row of light to its cells; those that it is past are complete. Returns the first cell still open."""
+    start_y, taps_y, start_x, taps_x = grid
     count = taps_y.shape[1]
     while base < start_y[y]:
         _drop_row(sums[base % count], start_x, taps_x, out, base)
@@ -57,11 +58,18 @@ def _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out):
 
 
 @njit(**_OPTIONS)
-def _drop_rest(start_x, taps_x, sums, base, out):
-    count = sums.shape[0]
-    while base < out.shape[1]:
-        _drop_row(sums[base % count], start_x, taps_x, out, base)
-        base += 1
+def _take(light, y, grids, sums, bases, outs):
+    """Add a row of light to the cells of every grid."""
+    for k in range(len(grids)):
+        bases[k] = _take_row(light, y, grids[k], sums[k], bases[k], outs[k])
+
+
+@njit(**_OPTIONS)
+def _drop_rest(grids, sums, bases, outs):
+    for k in range(len(grids)):
+        count = sums[k].shape[0]
+        for base in range(bases[k], outs[k].shape[1]):
+            _drop_row(sums[k][base % count], grids[k][2], grids[k][3], outs[k], base)
 
 
 @njit(**_OPTIONS)
@@ -148,42 +156,42 @@ def _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, scratch, light):
 
 
 @njit(**_OPTIONS)
-def shrink_codes(frame, table, start_y, taps_y, start_x, taps_x, out):
-    """Means of ``table[frame]`` in cells: (H, 3 W) uint8 -> (3, rows, columns) float32.
+def shrink_codes(frame, table, grids, sums, outs):
+    """Means of ``table[frame]`` in the cells of one or more grids: (H, 3 W) uint8 -> outs, (3, rows, columns) float32.
 
-    start_y (H,), taps_y (H, K): each pixel row's first cell row and its weights; start_x (columns,), taps_x
-    (columns, M): each cell column's first pixel and its weights.
+    A grid is (start_y (H,), taps_y (H, K), start_x (columns,), taps_x (columns, M)): each pixel row's first cell row
+    and its weights, each cell column's first pixel and its weights. sums: zeros (K, 3, W) a grid.
     """
     light = np.empty((3, frame.shape[1] // 3), np.float32)
-    sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
+    bases = np.zeros(len(grids), np.int64)
     for y in range(frame.shape[0]):
         _code_row(frame, table, y, light)
-        base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
-    _drop_rest(start_x, taps_x, sums, base, out)
+        _take(light, y, grids, sums, bases, outs)
+    _drop_rest(grids, sums, bases, outs)
 
 
 @njit(**_OPTIONS)
-def shrink_light(frame, start_y, taps_y, start_x, taps_x, out):
+def shrink_light(frame, grids, sums, outs):
     """:func:`shrink_codes` on linear float32 light, (H, 3 W)."""
     light = np.empty((3, frame.shape[1] // 3), np.float32)
-    sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
+    bases = np.zeros(len(grids), np.int64)
     for y in range(frame.shape[0]):
         _light_row(frame, y, light)
-        base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
-    _drop_rest(start_x, taps_x, sums, base, out)
+        _take(light, y, grids, sums, bases, outs)
+    _drop_rest(grids, sums, bases, outs)
 
 
 @njit(**_OPTIONS)
-def shrink_yuv(luma, u, v, centred, matrix, knee, low, high, start_y, taps_y, start_x, taps_x, out):
+def shrink_yuv(luma, u, v, centred, matrix, knee, low, high, grids, sums, outs):
     """:func:`shrink_codes` on the planes of a 4:2:0 frame, (H, W) and (H/2, W/2) uint8."""
     height, width = luma.shape
     light = np.empty((3, width), np.float32)
     scratch = np.empty((5, width + 2), np.float32)
-    sums, base = np.zeros((taps_y.shape[1], *light.shape), np.float32), 0
+    bases = np.zeros(len(grids), np.int64)
     for y in range(height):
         _yuv_row(luma, u, v, centred, matrix, knee, low, high, y, scratch, light)
-        base = _take_row(light, y, start_y, taps_y, start_x, taps_x, sums, base, out)
-    _drop_rest(start_x, taps_x, sums, base, out)
+        _take(light, y, grids, sums, bases, outs)
+    _drop_rest(grids, sums, bases, outs)
 
 
 @njit(**_OPTIONS)

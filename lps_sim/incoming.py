@@ -1,6 +1,6 @@
 """What a plan reads: 8-bit RGB codes, the planes of a decoded 4:2:0 frame, or linear light.
 
-Each is read once for each grid that it is wanted on, straight to means in cells (:mod:`lps_sim.frame_kernels`): at
+Each is read once, straight to means in the cells of all grids that it is wanted on (:mod:`lps_sim.frame_kernels`): at
 1080p every pass over memory costs as much as the film. The planes take two shortcuts past RGB: no rounding to 8 bits in
 between, and the transfer function as a polynomial, which a processor evaluates for eight pixels at once.
 """
@@ -8,6 +8,7 @@ between, and the transfer function as a polynomial, which a processor evaluates 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from .resampling import Cells
 from .transfer import Transfer, eotf
 from .yuv import YuvFrame
 
+Grid = tuple[Cells, Cells]
 EOTF_ERROR = 5e-6  # of full scale: 0.02 codes at black, where sRGB is steepest
 _DEGREES = (3, 7)  # below and above the knee
 _KNEES = (0.04045, 0.0812, 0.08, 0.06, 0.1)  # those of sRGB and BT.709 first
@@ -28,8 +30,8 @@ _KNOTS = 2000
 class Incoming(Protocol):
     """One frame on its way into a plan."""
 
-    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
-        """Weighted means of linear light in cells: (3, rows, columns) float32."""
+    def shrink(self, grids: Sequence[Grid]) -> list[np.ndarray]:
+        """Weighted means of linear light in the cells of each grid (rows, columns): (3, rows, columns) float32."""
         ...
 
     def light(self) -> np.ndarray:
@@ -44,12 +46,10 @@ class Codes:
     frame: np.ndarray
     table: np.ndarray
 
-    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+    def shrink(self, grids: Sequence[Grid]) -> list[np.ndarray]:
         """As :class:`Incoming`."""
-        out = _empty(rows, columns)
         frame = np.ascontiguousarray(self.frame).reshape(self.frame.shape[0], -1)
-        frame_kernels.shrink_codes(frame, self.table, rows.first, rows.taps, columns.start, columns.weights, out)
-        return out
+        return _run(frame_kernels.shrink_codes, (frame, self.table), grids, self.frame.shape[1])
 
     def light(self) -> np.ndarray:
         """As :class:`Incoming`."""
@@ -62,11 +62,9 @@ class Light:
 
     frame: np.ndarray
 
-    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+    def shrink(self, grids: Sequence[Grid]) -> list[np.ndarray]:
         """As :class:`Incoming`."""
-        out = _empty(rows, columns)
-        frame_kernels.shrink_light(self.light(), rows.first, rows.taps, columns.start, columns.weights, out)
-        return out
+        return _run(frame_kernels.shrink_light, (self.light(),), grids, self.frame.shape[1])
 
     def light(self) -> np.ndarray:
         """As :class:`Incoming`."""
@@ -80,11 +78,9 @@ class Planes:
     frame: YuvFrame
     curve: EotfPolynomial
 
-    def shrink(self, rows: Cells, columns: Cells) -> np.ndarray:
+    def shrink(self, grids: Sequence[Grid]) -> list[np.ndarray]:
         """As :class:`Incoming`."""
-        out = _empty(rows, columns)
-        frame_kernels.shrink_yuv(*self._arguments, rows.first, rows.taps, columns.start, columns.weights, out)
-        return out
+        return _run(frame_kernels.shrink_yuv, self._arguments, grids, self.frame.shape[1])
 
     def light(self) -> np.ndarray:
         """As :class:`Incoming`."""
@@ -137,5 +133,10 @@ def _piece(transfer: Transfer, low: float, high: float, degree: int) -> np.ndarr
     return np.pad(fitted, (0, degree + 1 - fitted.size)).astype(np.float32)
 
 
-def _empty(rows: Cells, columns: Cells) -> np.ndarray:
-    return np.empty((3, rows.count, columns.count), np.float32)
+def _run(kernel: Callable[..., None], frame: tuple, grids: Sequence[Grid], width: int) -> list[np.ndarray]:
+    """A kernel's means in the cells of each grid."""
+    outs = [np.empty((3, rows.count, columns.count), np.float32) for rows, columns in grids]
+    sums = [np.zeros((rows.taps.shape[1], 3, width), np.float32) for rows, _ in grids]
+    weights = [(rows.first, rows.taps, columns.start, columns.weights) for rows, columns in grids]
+    kernel(*frame, tuple(weights), tuple(sums), tuple(outs))
+    return outs

@@ -12,7 +12,7 @@ from numba import njit
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-_HORIZON = 14  # powers of a pole of -0.27: 1e-8 is left, nothing in float32
+_HORIZON = 16  # powers of a pole of -0.32: 1e-8 is left, nothing in float32
 
 
 @njit(**_OPTIONS)
@@ -32,7 +32,7 @@ def mirror_pad(source, pad, out):
 
 @njit(**_OPTIONS)
 def inverse_filter(fields, pole):
-    """Undo, in place, the symmetric three-tap mean along both axes whose inverse has this ``pole`` (-0.27..0).
+    """Undo, in place, the symmetric three-tap mean along both axes whose inverse has this ``pole``, within 0.32 of 0.
 
     A pole of sqrt(3) - 2 turns samples into cubic B-spline coefficients. fields (3, h, w) float32, mirrored at the
     edges (edge repeated): a recursive filter each way along each axis, started by the geometric sum over the mirror

@@ -26,7 +26,8 @@ from .resampling import (
     area_matrix,
     banded,
     splat_matrix,
-    splat_pole,
+    splat_poles,
+    splat_response,
     spline_matrix,
     spline_response,
 )
@@ -91,8 +92,8 @@ class FilmPlan:
         cell = self.sampling.cell_px
         self.small = math.ceil(height / cell), math.ceil(width / cell)
         if cell > 1:
-            splats = (splat_matrix(count, n, self.sampling.splat) for count, n in zip((height, width), self.small))
-            self.cells = tuple(Cells.of(matrix) for matrix in splats)
+            down, across = (splat_matrix(n, k, self.sampling.splat) for n, k in zip((height, width), self.small))
+            self.cells = Cells.of(down), Cells.of(across)
         else:
             self.cells = Cells.each(height), Cells.each(width)
         self.stages = [_FastStage(stage, self) for stage in stages]
@@ -105,6 +106,7 @@ class FilmPlan:
 
         # Unscattered light takes its own way, at the output's size.
         self.direct_shape: tuple[int, int] = (0, 0)
+        self.direct_cells: tuple[Cells, Cells] | None = None
         self.direct_weight = np.zeros((0, 0), np.float32)
         first = stages[0].unscattered if stages else (lambda cosine: np.ones((*cosine.shape, 3)))
         if first is not None:
@@ -112,34 +114,43 @@ class FilmPlan:
             self.direct_shape = (output[1], 3 * output[0])
             weight = transmittance * first(output_cosine(camera, window, output))
             self.direct_weight = np.ascontiguousarray(weight.reshape(self.direct_shape), np.float32)
-            self.direct_cells = (Cells.of(shrink_y), Cells.of(shrink_x)) if min(self.box) >= 1 else None
+            self.whole = window == (0, 0, *output) == (0, 0, width, height)
+            if min(self.box) >= 1 and not self.whole:
+                self.direct_cells = Cells.of(shrink_y), Cells.of(shrink_x)
 
-    def scattered(self, frame: Incoming) -> np.ndarray:
-        """The scattered light at the output's columns and the small grid's rows: (rows, 3 w) float32."""
+    def scattered_and_direct(self, frame: Incoming) -> tuple[np.ndarray, np.ndarray]:
+        """The scattered light at the output's columns and the small grid's rows, (rows, 3 w) float32, and the frame's
+        own light at the output's size, (h, 3 w), empty where none passes unscattered. One reading of the frame."""
+        grids = ([self.cells] if self.stages else []) + ([self.direct_cells] if self.direct_cells is not None else [])
+        means = frame.shrink(grids) if grids else []
         out = np.zeros((self.small[0] + 2 * BEYOND, 3 * self.output[0]), np.float32)
-        if not self.stages:
-            return out
-        # The first stage's unscattered light is added at full size.
-        small = frame.shrink(*self.cells)
+        if self.stages:
+            self._scatter(means[0], out)
+        if self.direct_cells is not None:
+            return out, np.ascontiguousarray(np.moveaxis(means[-1], 0, -1)).reshape(self.direct_shape)
+        return out, self._resampled(frame)
+
+    def _scatter(self, small: np.ndarray, out: np.ndarray) -> None:
+        """The stages, from the frame's means in cells."""
         if self.sampling.cell_px > 1:
-            kernels.inverse_filter(small, splat_pole(self.sampling.cell_px, self.sampling.splat))
+            for pole in splat_poles(self.sampling.cell_px, self.sampling.splat):
+                kernels.inverse_filter(small, pole)
+        # The first stage's unscattered light is added at the output's size.
         wide = self.stages[0](small, None)
         for stage in self.stages[1:]:
             wide = stage(_inside(wide), wide)
         wide *= self.transmittance[:, None, None]
         kernels.inverse_filter(wide, SPLINE_POLES[3][0])
         kernels.spread_columns(wide, self.start_x, self.taps_x, out)
-        return out
 
-    def direct(self, frame: Incoming) -> np.ndarray:
-        """The frame's own light at the output's size: (h, 3 w) float32; empty where none passes unscattered."""
+    def _resampled(self, frame: Incoming) -> np.ndarray:
+        """The frame's own light where the output is no smaller than what it shows of the frame."""
         if not self.direct_shape[0]:
             return np.zeros((0, 0), np.float32)
-        if self.window == (0, 0, *self.output) == (0, 0, self.camera.width, self.camera.height):
-            return frame.light()
-        if self.direct_cells is not None:
-            return np.ascontiguousarray(np.moveaxis(frame.shrink(*self.direct_cells), 0, -1)).reshape(self.direct_shape)
-        light = frame.light().reshape(self.camera.height, self.camera.width, 3)
+        light = frame.light()
+        if self.whole:
+            return light
+        light = light.reshape(self.camera.height, self.camera.width, 3)
         columns = np.einsum("wx,yxc->ywc", self.shrink_x, light, optimize=True)
         return np.ascontiguousarray(
             np.einsum("hy,ywc->hwc", self.shrink_y, columns, optimize=True).reshape(self.direct_shape), np.float32
@@ -149,8 +160,8 @@ class FilmPlan:
         """Linear light behind the film times ``gain`` (h, w): (h, w, 3) float32."""
         width, height = self.output
         out = np.empty((height, 3 * width), np.float32)
-        parts = (self.scattered(frame), self.start_y, self.taps_y, self.direct(frame))
-        kernels.finish_light(*parts, self.direct_weight, self.veil, gain, out)
+        scattered, direct = self.scattered_and_direct(frame)
+        kernels.finish_light(scattered, self.start_y, self.taps_y, direct, self.direct_weight, self.veil, gain, out)
         return out.reshape(height, width, 3)
 
 
@@ -214,10 +225,11 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera, border: str = "r
     the scattered light, T the transmittance and M the share of light that is hardly scattered:
 
     * triangle means let ``T max_nu H (nu / (1 - nu))^2`` alias;
-    * cubic means ``T max_nu H (nu / (1 - nu))^4``, lose ``T max_nu H (1 - eta)``, eta the response of the cubic
-      B-spline over that of its samples, and the cubic splines between the grids take 4e-4 T M;
+    * cubic means ``0.6 T max_nu H (nu / (1 - nu))^4``, and change ``0.6 T max_nu H |1 - eta|``, eta what is left of a
+      frequency (:func:`lps_sim.resampling.splat_response`); their samples at pixels and the cubic splines between the
+      grids take ``(1.5e-4 + 9e-4 / cell^2) T M``;
     * cubic splines on single pixels: ``T max(5 max_nu H nu^4, 1.3e-3 M)``; quintic ones, as in the exact engine, where
-      this fails (constants read off scans over presets, checkerboards, single pixels, noise and zone plates)
+      this fails (constants read off scans over the presets, checkerboards, single pixels, noise and zone plates)
 
     times the slope of the codes at the dark side of an edge, ``v + T (1 - M) / 2``. Triangles are cheaper and taken for
     large cells. tests/lps_sim/test_fast.py and benchmarks/fast_error.py hold the whole engine against the exact one.
@@ -230,7 +242,7 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera, border: str = "r
     gain = camera.max_code * camera.exposure * slope * transmittance
     nu = np.linspace(0, 0.5, 257)[1:, None]
     alias = nu / (1 - nu)
-    droop = 1 - np.sinc(nu) ** 4 / spline_response(nu, 3)
+    droop = np.abs(1 - splat_response(nu))
 
     def passed(cell_px: float) -> np.ndarray:
         return np.abs(film.scattered_otf(nu[:, 0] / cell_px * camera.f_px, layers))
@@ -240,7 +252,7 @@ def plan_sampling(film: FilmModel, layers: int, camera: Camera, border: str = "r
 
     def cubic_error(cell_px: float) -> float:
         lost = (passed(cell_px) * np.maximum(alias**4, droop)).max(axis=0)
-        return float((gain * (lost + 4e-4 * sharp)).max())
+        return float((gain * (0.6 * lost + (1.5e-4 + 9e-4 / cell_px**2) * sharp)).max())
 
     largest = max(1.0, min(LARGEST_CELL_PX, min(camera.width, camera.height) / FEWEST_CELLS))
     steps = int(math.log(max(largest, LEAST_CELL_PX) / LEAST_CELL_PX, CELL_STEP))

@@ -19,6 +19,10 @@ SPLINE_POLES = {  # of the filters from samples to B-spline coefficients, by ord
 }
 
 
+# Weights of two three-tap means whose product is nearest to sinc^4 up to 0.25 cycles a cell (minimax).
+_CUBIC_MEANS = (0.18184147, -0.01642191)
+
+
 @dataclass(frozen=True)
 class Cells:
     """How the pixels of one axis are averaged in cells, seen from either side.
@@ -49,16 +53,25 @@ class Cells:
         return self.start.size
 
 
-def splat_pole(cell_px: float, order: int) -> float:
-    """Pole of the filter that undoes the means of :func:`splat_matrix`, to second order in frequency.
+def splat_poles(cell_px: float, order: int) -> tuple[float, ...]:
+    """Poles of the filters that undo the means of :func:`splat_matrix`, one after the other.
 
-    A three-tap mean with the weight a = variance / 2 on either side has an inverse whose pole solves
-    a z^2 + (1 - 2 a) z + a = 0. Variance in cells squared: (1 - 1/cell^2) / 6 of the triangle sampled at pixels, 1/3 of
-    the cubic B-spline, whose samples keep their second moment (Strang & Fix 1971).
+    A three-tap mean with the weight a on either side has an inverse whose pole solves a z^2 + (1 - 2 a) z + a = 0. For
+    the triangle a is half its variance sampled at pixels, (1 - 1/cell^2) / 6 in cells squared: right to second order in
+    frequency. For the cubic B-spline two of them follow its response to 3e-4 up to a quarter of the sampling frequency.
     """
-    a = (1 - 1 / cell_px**2) / 12 if order == 2 else 1 / 6
-    b = (1 - 2 * a) / (2 * a)
-    return float(np.sqrt(b * b - 1) - b)
+    means = ((1 - 1 / cell_px**2) / 12,) if order == 2 else _CUBIC_MEANS
+    centres = [(1 - 2 * a) / (2 * a) for a in means]
+    return tuple(float(np.copysign(np.sqrt(b * b - 1), b) - b) for b in centres)
+
+
+def splat_response(frequency_cps: np.ndarray) -> np.ndarray:
+    """What the cubic means and the filters that undo them leave of a frequency (cycles a cell)."""
+    cosine = np.cos(2 * np.pi * frequency_cps)
+    left = np.sinc(frequency_cps) ** 4
+    for a in _CUBIC_MEANS:
+        left = left / (1 - 2 * a + 2 * a * cosine)
+    return left
 
 
 def splat_matrix(count: int, cells: int, order: int) -> np.ndarray:

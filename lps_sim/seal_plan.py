@@ -18,7 +18,7 @@ from .film import FilmModel
 from .geometry import cos_theta
 from .operator import AngleConvolver, SphereConvolver, Stage, angle_convolver, film_stages
 from .plan import Sampling, plan_sampling
-from .resampling import SPLINE_POLES, area_matrix, splat_matrix, splat_pole, spline_matrix, spline_response
+from .resampling import SPLINE_POLES, area_matrix, splat_matrix, splat_poles, spline_matrix, spline_response
 from .sphere import SphereCorrection
 from .stage_grid import BEYOND, StageGrid
 
@@ -144,8 +144,10 @@ class SealPlan:
         """(cells, count): one axis of a frame shrunk to cells, their droop undone."""
         if self.sampling.cell_px == 1:
             return np.eye(count)
-        pole = splat_pole(self.sampling.cell_px, self.sampling.splat)
-        return _inverse_filter(cells, pole) @ splat_matrix(count, cells, self.sampling.splat)
+        means = splat_matrix(count, cells, self.sampling.splat)
+        for pole in splat_poles(self.sampling.cell_px, self.sampling.splat):
+            means = _inverse_filter(cells, pole) @ means
+        return means
 
     def _film_stages(self, film: FilmModel) -> list[Stage]:
         return film_stages(film, self.layers) if self.layers else []

@@ -75,16 +75,17 @@ def test_every_kind_of_frame_shrinks_to_the_means_of_its_light(centred):
         (Light(light), light),
         (Codes(codes, table), table[codes]),
     ]
-    for matrices in [
+    grids = [
         (splat_matrix(36, 7, 2), splat_matrix(64, 11, 4)),
         (area_matrix(36, 3, 33, 8), area_matrix(64, 0, 64, 64)),
         (np.eye(36), splat_matrix(64, 5, 2)),
-    ]:
-        down, across = matrices
-        for source, known in incoming:
-            want = np.einsum("hy,wx,yxc->chw", down, across, known.astype(float), optimize=True)
-            found = source.shrink(Cells.of(down), Cells.of(across))
-            np.testing.assert_allclose(found, want, atol=SINGLE + 2 * EOTF_ERROR)
+    ]
+    for source, known in incoming:
+        for chosen in (grids[:1], grids):
+            found = source.shrink([(Cells.of(down), Cells.of(across)) for down, across in chosen])
+            for means, (down, across) in zip(found, chosen):
+                want = np.einsum("hy,wx,yxc->chw", down, across, known.astype(float), optimize=True)
+                np.testing.assert_allclose(means, want, atol=SINGLE + 2 * EOTF_ERROR)
     for source, known in incoming:
         np.testing.assert_allclose(source.light().reshape(known.shape), known, atol=SINGLE + EOTF_ERROR)
 
