@@ -196,9 +196,13 @@ def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, p
         to_rgb = ToRgb(threads)
         to_planes = ToPlanes(to_rgb)
         first: tuple[type, tuple[int, ...]] | None = None
+        orientation = turn_deg = None
         for index, frame in enumerate(decoded(container, stream, path, PacketTimes(stream.time_base))):
             if only is None or index in only:
-                orientation = _orientation(frame, path)
+                # Asking for a frame's side data ties frame and data into a cycle that holds its picture until the
+                # garbage collector comes by: once is enough as long as the rotation stays.
+                if orientation is None or frame.rotation != turn_deg:
+                    orientation, turn_deg = _orientation(frame, path), frame.rotation
                 picture: Any = to_planes(frame) if planes and orientation == _UPRIGHT else None
                 if picture is None:
                     picture = _upright(to_rgb(frame), orientation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import struct
@@ -22,6 +23,7 @@ from lps_sim.media import (
     MediaError,
     VideoWriter,
     iter_frames,
+    iter_pictures,
     probe,
     read_frames,
     read_video,
@@ -395,3 +397,20 @@ def test_wrong_frames_rates_and_names_leave_no_file(tmp_path, smooth) -> None:
     with pytest.raises(MediaError, match=r"clip\.webm: mpeg4 cannot write yuv420p"):
         write_video(tmp_path / "clip.webm", smooth, 25, EncoderSettings("mpeg4", pixel_format="yuv420p"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_decoded_frame_goes_when_its_picture_does_without_the_garbage_collector(tmp_path, smooth) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, np.tile(smooth, (5, 1, 1, 1)), 25, EncoderSettings(pixel_format="yuv420p"))
+    gc.collect()
+    gc.disable()
+    try:
+        held = frames = 0
+        for picture in iter_pictures(path):
+            frames += 1
+            held = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+            del picture
+    finally:
+        gc.enable()
+    # The one at hand, the first, whose orientation was asked for, and what the decoder gives out at once at the end.
+    assert 1 <= held <= 6 < frames / 2
