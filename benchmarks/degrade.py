@@ -295,7 +295,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables = [*kernel_tables(ground, kernel), alternative_table(beside, size), goal_table(kernel, beside)]
     tables += growth_tables(growth, GROWTH_FILM)
     rows = {"floors": ground, "kernel": kernel, "alternatives": beside, "growth": growth}
-    finish(NAME, "python -m benchmarks.degrade" + (" --quick" if options.quick else ""), rows, tables, options.json)
+    command = f"python -m benchmarks.degrade --films {options.films} --budget {budget_s:g}"
+    finish(NAME, command + " --quick" * options.quick, rows, tables, options.json)
 
 
 if __name__ == "__main__":

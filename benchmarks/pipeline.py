@@ -364,7 +364,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{options.size} H.264, {kilobytes:.1f} kB a frame, {options.frames} frames a clip; {options.clips} clips for "
         f"small outputs, {options.full_clips} for others; {options.workers} processes; best of {options.rounds}."
     )
-    command = f"python -m benchmarks.pipeline --clips {options.clips} --full-clips {options.full_clips}"
+    kept = {key.replace("_", "-"): value for key, value in vars(options).items() if key != "json"}
+    command = " ".join(["python -m benchmarks.pipeline", *(f"--{key} {value}" for key, value in kept.items())])
     finish(NAME, command, {"rates": rows, "memory": memory}, tables(rows, memory, source), options.json)
 
 

@@ -31,7 +31,7 @@ SEAL_COLUMNS = {
     "layers": ("N", "{}"),
     "ms_a_frame": ("ms/frame", "{:.2f}"),
     "frames_a_second": ("frames/s", "{:.0f}"),
-    "share_of_bandwidth": ("share of bandwidth", "{:.3f}"),
+    "share_of_bandwidth": ("share of bandwidth", "{:.2%}"),
     "times_reading_once": ("x reading once", "{:.1f}"),
     "numpy_ms_a_frame": ("numpy ms/frame", "{:.2f}"),
     "times_numpy": ("x numpy", "{:.2f}"),
@@ -126,7 +126,7 @@ def section(stored: Any) -> str:
     cells = [
         [form.format(row[key]) if key in row else None for key, (_, form) in known.items()] for row in stored["rows"]
     ]
-    batch = [f"{stored['frames']} frames a batch"] if stored.get("frames") else []
+    batch = [f"Batches of {stored['frames']}"] if stored.get("frames") else []
     batch += [word for word, key in (("torch.compile", "compiled"), ("sensor noise", "noise")) if stored.get(key)]
     content = table(", ".join(batch) or "Rows", [heading for heading, _ in known.values()], cells)
     return "\n\n".join(["## Torch twin (benchmarks/seal.py)", described(stored), as_markdown(content)])
