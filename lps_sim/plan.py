@@ -35,7 +35,7 @@ from .stage_grid import BEYOND, StageGrid
 from .transfer import inverse_eotf
 
 PAD = 5  # samples around a warped field: a quintic spline reaches three
-ERROR_LIMIT = 0.38  # codes; 0.5 is promised, and dark frames have steeper codes than the bound takes
+ERROR_LIMIT = 0.30  # codes; 0.5 is promised, and dark frames have steeper codes than the bound takes
 LARGEST_CELL_PX = 24
 NEGLIGIBLE = 1e-10  # of a transfer function
 FEWEST_CELLS = 12  # of a frame's shorter side
@@ -99,24 +99,26 @@ class FilmPlan:
         self.stages = [_FastStage(stage, self) for stage in stages]
 
         x0, y0, x1, y1 = window
-        self.box = ((x1 - x0) / output[0], (y1 - y0) / output[1])
+        box = ((x1 - x0) / output[0], (y1 - y0) / output[1])
         shrink_x, shrink_y = area_matrix(width, x0, x1, output[0]), area_matrix(height, y0, y1, output[1])
         self.start_x, self.taps_x = banded(shrink_x @ spline_matrix(width, self.small[1], BEYOND))
         self.start_y, self.taps_y = banded(shrink_y @ spline_matrix(height, self.small[0], BEYOND))
 
-        # Unscattered light takes its own way, at the output's size.
-        self.direct_shape: tuple[int, int] = (0, 0)
-        self.direct_cells: tuple[Cells, Cells] | None = None
+        # Unscattered light takes its own way, at the output's size: as it is, by area means, or interpolated.
         self.direct_weight = np.zeros((0, 0), np.float32)
+        self.direct_cells: tuple[Cells, Cells] | None = None
+        self.direct_axes: tuple[np.ndarray, np.ndarray] | None = None
         first = stages[0].unscattered if stages else (lambda cosine: np.ones((*cosine.shape, 3)))
         if first is not None:
-            self.shrink_x, self.shrink_y = shrink_x.astype(np.float32), shrink_y.astype(np.float32)
-            self.direct_shape = (output[1], 3 * output[0])
-            weight = transmittance * first(output_cosine(camera, window, output))
-            self.direct_weight = np.ascontiguousarray(weight.reshape(self.direct_shape), np.float32)
-            self.whole = window == (0, 0, *output) == (0, 0, width, height)
-            if min(self.box) >= 1 and not self.whole:
+            share = first(output_cosine(camera, window, output))
+            weight: np.ndarray = np.multiply(transmittance, share, dtype=np.float32)
+            self.direct_weight = weight.reshape(output[1], 3 * output[0])
+            if window == (0, 0, *output) == (0, 0, width, height):
+                pass
+            elif min(box) >= 1:
                 self.direct_cells = Cells.of(shrink_y), Cells.of(shrink_x)
+            else:
+                self.direct_axes = shrink_y.astype(np.float32), shrink_x.astype(np.float32)
 
     def scattered_and_direct(self, frame: Incoming) -> tuple[np.ndarray, np.ndarray]:
         """The scattered light at the output's columns and the small grid's rows, (rows, 3 w) float32, and the frame's
@@ -127,7 +129,7 @@ class FilmPlan:
         if self.stages:
             self._scatter(means[0], out)
         if self.direct_cells is not None:
-            return out, np.ascontiguousarray(np.moveaxis(means[-1], 0, -1)).reshape(self.direct_shape)
+            return out, np.ascontiguousarray(np.moveaxis(means[-1], 0, -1)).reshape(self.direct_weight.shape)
         return out, self._resampled(frame)
 
     def _scatter(self, small: np.ndarray, out: np.ndarray) -> None:
@@ -145,16 +147,17 @@ class FilmPlan:
 
     def _resampled(self, frame: Incoming) -> np.ndarray:
         """The frame's own light where the output is no smaller than what it shows of the frame."""
-        if not self.direct_shape[0]:
+        if not self.direct_weight.size:
             return np.zeros((0, 0), np.float32)
         light = frame.light()
-        if self.whole:
+        if self.direct_axes is None:
             return light
-        light = light.reshape(self.camera.height, self.camera.width, 3)
-        columns = np.einsum("wx,yxc->ywc", self.shrink_x, light, optimize=True)
-        return np.ascontiguousarray(
-            np.einsum("hy,ywc->hwc", self.shrink_y, columns, optimize=True).reshape(self.direct_shape), np.float32
+        down, across = self.direct_axes
+        columns = np.einsum(
+            "wx,yxc->ywc", across, light.reshape(self.camera.height, self.camera.width, 3), optimize=True
         )
+        rows = np.einsum("hy,ywc->hwc", down, columns, optimize=True)
+        return np.ascontiguousarray(rows.reshape(self.direct_weight.shape), np.float32)
 
     def light(self, frame: Incoming, gain: np.ndarray) -> np.ndarray:
         """Linear light behind the film times ``gain`` (h, w): (h, w, 3) float32."""

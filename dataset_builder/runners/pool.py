@@ -19,8 +19,12 @@ from typing import Any, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Read by OpenMP, BLAS and numba when they are loaded: the processes are the parallelism, one thread each.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_ENVIRONMENT = {
+    # Read by OpenMP, BLAS and numba when they are loaded: the processes are the parallelism, one thread each.
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+    # Read by glibc: frames come from the system and go back to it, where its heap would keep their holes.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+}
 _ATTEMPTS = 2
 
 
@@ -88,8 +92,8 @@ def _start(function: Callable[[Any], Any]) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-    kept = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    kept = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         process.start()
     finally:
