@@ -133,8 +133,8 @@ def iter_frames(path: str | os.PathLike[str], threads: int = 1, thread_type: str
 def iter_pictures(path: str | os.PathLike[str], threads: int = 1) -> Iterator[np.ndarray | YuvFrame]:
     """The frames as :func:`iter_frames`, but as the decoder's own planes where they are 8-bit 4:2:0 and upright.
 
-    What :class:`lps_sim.Degrader` takes: the way through RGB costs more than decoding. A stream is all of one kind or
-    the other. Arguments and errors as in :func:`iter_frames`.
+    What :class:`lps_sim.Degrader` takes, frame by frame of either kind: the way through RGB costs more than decoding.
+    Arguments and errors as in :func:`iter_frames`.
     """
     return _checked_frames(path, threads, "FRAME", None, planes=True)
 
@@ -195,7 +195,7 @@ def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, p
         stream.codec_context.thread_type = thread_type
         to_rgb = ToRgb(threads)
         to_planes = ToPlanes(to_rgb)
-        first: tuple[type, tuple[int, ...]] | None = None
+        shape: tuple[int, ...] | None = None
         orientation = turn_deg = None
         for index, frame in enumerate(decoded(container, stream, path, PacketTimes(stream.time_base))):
             if only is None or index in only:
@@ -206,13 +206,11 @@ def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, p
                 picture: Any = to_planes(frame) if planes and orientation == _UPRIGHT else None
                 if picture is None:
                     picture = _upright(to_rgb(frame), orientation)
-                if first is not None and picture.shape != first[1]:
+                if shape is not None and picture.shape != shape:
                     raise MediaError(
-                        f"{path}: frame {index} changes size from {first[1][1::-1]} to {picture.shape[1::-1]}"
+                        f"{path}: frame {index} changes size from {shape[1::-1]} to {picture.shape[1::-1]}"
                     )
-                if first is not None and type(picture) is not first[0]:
-                    raise MediaError(f"{path}: frame {index} changes its pixel format or colour matrix")
-                first = type(picture), picture.shape
+                shape = picture.shape
                 yield picture
             if index == last:
                 return

@@ -127,6 +127,16 @@ def test_chroma_of_a_street_lies_at_the_even_columns_and_of_a_grey_start_anywher
     assert to_planes(as_av(coloured)).centred
 
 
+def test_a_grey_start_before_chroma_that_lies_nowhere_known_goes_on_as_rgb(tmp_path, monkeypatch):
+    monkeypatch.setattr("lps_sim.media.colour._ROUNDED", -1.0)  # no place of the samples explains the picture
+    frames = np.full((4, 32, 48, 3), 120, np.uint8)
+    frames[2:, :, 24:] = (220, 40, 40)
+    write_video(tmp_path / "clip.mp4", frames, Fraction(25), EncoderSettings(pixel_format="yuv420p"))
+    pictures = list(iter_pictures(tmp_path / "clip.mp4"))
+    assert [type(picture) for picture in pictures] == [YuvFrame, YuvFrame, np.ndarray, np.ndarray]
+    assert Degrader(None, 0, Camera(48, 32, 60.0), noise=False)(pictures).shape == (4, 32, 48, 3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
