@@ -1,6 +1,6 @@
 """What a frame costs in the torch twin: frames a second and the share of memory bandwidth reached, on this device.
 
-    python benchmarks/seal.py [--json seal.json] [--device cuda] [--compile] [--quick]
+    python -m benchmarks.seal [--json seal.json] [--device cuda] [--compile] [--quick]
 
 The bandwidth is that of this run: twice the size of a frame batch over the time of its copy. The share is the time that
 reading the frames once and writing the result once would take at that rate, over the time measured; 1 is the least that
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,8 @@ import torch
 
 from lps_sim import Camera, Degrader, FilmModel, __version__
 from lps_sim.seal import LensPrivacySeal
+
+from .results import processor
 
 JOBS = [  # frame size, output size
     ((1920, 1080), (224, 224)),
@@ -40,12 +41,7 @@ def machine(device: torch.device) -> str:
     """The name of what runs the rows, as the machine itself has it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    names = Path("/proc/cpuinfo")
-    if names.exists():
-        for line in names.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return processor()
 
 
 def least_seconds(work: Callable[[], Any], device: torch.device, budget_s: float) -> float:

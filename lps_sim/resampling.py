@@ -87,7 +87,7 @@ def splat_matrix(count: int, cells: int, order: int) -> np.ndarray:
         weights = [1 - t, t]
     else:
         base = base - 1
-        weights = [(1 - t) ** 3 / 6, (4 - 6 * t**2 + 3 * t**3) / 6, (1 + 3 * t + 3 * t**2 - 3 * t**3) / 6, t**3 / 6]
+        weights = _cubic_weights(t)
     matrix = np.zeros((cells, count))
     for k, weight in enumerate(weights):
         cell = np.mod(base + k, 2 * cells)
@@ -111,11 +111,15 @@ def spline_matrix(count: int, small: int, beyond: int) -> np.ndarray:
     position = (np.arange(count) + 0.5) * small / count - 0.5 + beyond
     base = np.floor(position).astype(int)
     t = position - base
-    weights = [(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]
     matrix = np.zeros((count, small + 2 * beyond))
-    for k, weight in enumerate(weights):
-        matrix[np.arange(count), base - 1 + k] = weight / 6
+    for k, weight in enumerate(_cubic_weights(t)):
+        matrix[np.arange(count), base - 1 + k] = weight
     return matrix
+
+
+def _cubic_weights(t: np.ndarray) -> list[np.ndarray]:
+    """The four values of the cubic B-spline at a fraction ``t`` behind a knot."""
+    return [(1 - t) ** 3 / 6, (4 - 6 * t**2 + 3 * t**3) / 6, (1 + 3 * t + 3 * t**2 - 3 * t**3) / 6, t**3 / 6]
 
 
 def banded(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

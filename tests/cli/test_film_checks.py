@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from cli.main import main
 from lps_sim.calibration.shots import ShotSet, write_shots
-from lps_sim.calibration.simulate import Scene, simulate_shots
 from lps_sim.camera import Camera
-from lps_sim.film import FilmModel
+
+from .calibration_set import sound_set
 
 
 def run(*arguments):
@@ -22,16 +21,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def shots(tmp_path_factory):
-    width, height = 160, 90
-    x = np.tile(np.arange(width), (height, 1))
-    blocks = np.kron(np.random.default_rng(0).random((15, 20)) > 0.5, np.ones((6, 8))).astype(float)
-    scenes = [
-        Scene("edge", "edge", np.clip((x - 60) / 40, 0.001, 1)),
-        Scene("noise", "noise", 0.001 + 0.9 * blocks, bracket=(1.0, 4.0)),
-        Scene("flat", "flat", np.ones((height, width)), bracket=(1.0,)),
-    ]
-    camera = Camera.from_field_of_view(width, height, 70.0)
-    return simulate_shots(FilmModel.load("rough"), scenes, camera, tmp_path_factory.mktemp("set"), (1, 4), seed=1)
+    return sound_set(tmp_path_factory.mktemp("set"))
 
 
 def test_a_sound_set_exits_0_with_a_table(shots):
