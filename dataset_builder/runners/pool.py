@@ -1,4 +1,4 @@
-"""Worker processes that may die: each holds one task at a time, so that a death costs that task one attempt, no more.
+"""Worker processes that may die or hang: each holds one task at a time, so that it costs that task alone.
 
 ``concurrent.futures`` gives up the whole pool when one worker is killed and cannot tell whose task it held.
 """
@@ -10,11 +10,13 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -30,7 +32,7 @@ _ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """In the place of a result: the processes that held the task ended without an answer, every time it was tried."""
+    """In the place of a result: the processes that held the task ended without an answer, or were ended for hanging."""
 
     reason: str
 
@@ -41,50 +43,138 @@ class _Worker:
     pipe: Connection
 
 
-def run_tasks(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[tuple[Task, Result | WorkerDied]]:
-    """Run ``function`` over tasks in ``workers`` fresh processes; yield (task, result) as they finish, in any order.
+@dataclass(frozen=True)
+class _Held(Generic[Task]):
+    """A task in a worker's hands; ``started_s`` and ``deadline_s`` on the monotonic clock."""
+
+    worker: _Worker
+    task: Task
+    attempt: int
+    started_s: float
+    deadline_s: float | None
+
+
+class WorkerPool(Generic[Task, Result]):
+    """``workers`` fresh processes that run one function; they start when first needed and stay until :meth:`close`.
 
     ``function`` is sent to each process once, and must not raise for a bad task: an exception ends its process.
-    A task whose process dies is tried once more in a new one, then yielded with :class:`WorkerDied`. With 0 workers
-    the tasks run in this process, in order. Closing the generator, or Ctrl-C, kills the processes; they also end by
-    themselves when this process dies, however it dies.
+    Use as a context manager; leaving it kills the processes, and they end by themselves when this process dies,
+    however it dies. With 0 workers the tasks run in this process, in order and without a time limit.
+
+    Parameters
+    ----------
+    function : task -> result; both must pickle
+    workers : processes, 0 or more
+    limit_s : task -> seconds that it may take; None for no limit
     """
-    if workers == 0:
-        for task in tasks:
-            yield task, function(task)
-        return
-    waiting = deque((task, 1) for task in tasks)
-    idle: list[_Worker] = []
-    busy: dict[Connection, tuple[_Worker, Task, int]] = {}
-    try:
-        while waiting or busy:
-            while waiting and (idle or len(busy) < workers):
-                worker = idle.pop() if idle else _start(function)
-                task, attempt = waiting.popleft()
-                busy[worker.pipe] = (worker, task, attempt)
-                with contextlib.suppress(OSError):  # it died while idle: its closed pipe is met below
-                    worker.pipe.send(task)
-            for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, Connection)]:
+
+    def __init__(
+        self,
+        function: Callable[[Task], Result],
+        workers: int,
+        limit_s: Callable[[Task], float] | None = None,
+    ) -> None:
+        if workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {workers}")
+        self._function, self._workers, self._limit_s = function, workers, limit_s
+        self._idle: list[_Worker] = []
+        self._held: dict[Connection, _Held[Task]] = {}
+
+    def __enter__(self) -> WorkerPool[Task, Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the processes, whatever they hold."""
+        for held in self._held.values():
+            held.worker.process.kill()
+        for worker in [*self._idle, *(held.worker for held in self._held.values())]:
+            _bury(worker)
+        self._idle, self._held = [], {}
+
+    def at_work(self) -> list[tuple[Task, float]]:
+        """The tasks in the workers' hands, and since when on the monotonic clock, oldest first."""
+        held = sorted(self._held.values(), key=lambda held: held.started_s)
+        return [(item.task, item.started_s) for item in held]
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | WorkerDied]]:
+        """Yield (task, result) as tasks finish, in any order; tasks are taken from the iterable as workers fall free.
+
+        A task whose process dies is tried once more in a new one, then yielded with :class:`WorkerDied`. One that
+        takes longer than its limit is yielded so at once, its process killed.
+        """
+        if self._workers == 0:
+            for task in tasks:
+                yield task, self._function(task)
+            return
+        source = iter(tasks)
+        again: deque[Task] = deque()
+        exhausted = False
+        while True:
+            while len(self._held) < self._workers and (again or not exhausted):
+                if again:
+                    self._hand_out(again.popleft(), attempt=2)
+                    continue
+                try:
+                    task = next(source)
+                except StopIteration:
+                    exhausted = True
+                    break
+                self._hand_out(task, attempt=1)
+            if not self._held:
+                return
+            for pipe in self._ready():
+                held = self._held.pop(pipe)
                 try:
                     result = pipe.recv()
                 except (EOFError, OSError):
-                    worker, task, attempt = busy.pop(pipe)
-                    reason = _bury(worker)
-                    if attempt < _ATTEMPTS:
-                        waiting.appendleft((task, attempt + 1))
+                    reason = _bury(held.worker)
+                    if held.attempt < _ATTEMPTS:
+                        again.append(held.task)
                     else:
-                        yield task, WorkerDied(f"worker process died {attempt} times on it ({reason})")
+                        yield held.task, WorkerDied(f"worker process died {held.attempt} times on it ({reason})")
                     continue
-                worker, task, _ = busy.pop(pipe)
-                idle.append(worker)
-                yield task, result
-    finally:
-        for worker, _, _ in busy.values():
-            worker.process.kill()
-        for worker in [*idle, *(worker for worker, _, _ in busy.values())]:
-            _bury(worker)
+                self._idle.append(held.worker)
+                yield held.task, result
+            for held in self._overdue():
+                held.worker.process.kill()
+                _bury(held.worker)
+                limit_s = (held.deadline_s or 0.0) - held.started_s
+                yield held.task, WorkerDied(f"took longer than its time limit of {limit_s:g} s")
+
+    def _hand_out(self, task: Task, attempt: int) -> None:
+        worker = self._idle.pop() if self._idle else _start(self._function)
+        now_s = time.monotonic()
+        deadline_s = now_s + self._limit_s(task) if self._limit_s else None
+        self._held[worker.pipe] = _Held(worker, task, attempt, now_s, deadline_s)
+        with contextlib.suppress(OSError):  # it died while idle: its closed pipe is met when waiting
+            worker.pipe.send(task)
+
+    def _ready(self) -> list[Connection]:
+        """Pipes with an answer or an end in them; none when the next deadline comes first."""
+        deadlines = [held.deadline_s for held in self._held.values() if held.deadline_s is not None]
+        timeout_s = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        return [pipe for pipe in wait(list(self._held), timeout_s) if isinstance(pipe, Connection)]
+
+    def _overdue(self) -> list[_Held[Task]]:
+        now_s = time.monotonic()
+        pipes = [pipe for pipe, held in self._held.items() if held.deadline_s is not None and held.deadline_s <= now_s]
+        return [self._held.pop(pipe) for pipe in pipes]
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    workers: int,
+    limit_s: Callable[[Task], float] | None = None,
+) -> Iterator[tuple[Task, Result | WorkerDied]]:
+    """A :class:`WorkerPool` for these tasks alone. Closing the generator, or Ctrl-C, kills the processes."""
+    with WorkerPool(function, workers, limit_s) as pool:
+        yield from pool.run(tasks)
 
 
 def _start(function: Callable[[Any], Any]) -> _Worker:
