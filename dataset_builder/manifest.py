@@ -88,22 +88,25 @@ class ClipRow:
         return self.status == "done" and self.output.startswith(f"{SHARDS}/")
 
 
-def _literal(value: str | int) -> str:
+# What a manifest of an earlier version takes on for the columns that it lacks; the first two were always there.
+_DEFAULTS = {field.name: field.default for field in fields(ClipRow) if field.default is not MISSING}
+
+
+def _literal(value: object) -> str:
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 
-# Column -> its definition, with the default that a manifest of an earlier version takes on for it.
-_COLUMNS = {
-    field.name: (
-        "TEXT NOT NULL"
-        if field.default is MISSING
-        else f"{'INTEGER' if isinstance(field.default, int) else 'TEXT'} NOT NULL DEFAULT {_literal(field.default)}"
-    )
-    for field in fields(ClipRow)
-}
+def _definition(name: str) -> str:
+    if name not in _DEFAULTS:
+        return f"{name} TEXT NOT NULL"
+    kind = "INTEGER" if isinstance(_DEFAULTS[name], int) else "TEXT"
+    return f"{name} {kind} NOT NULL DEFAULT {_literal(_DEFAULTS[name])}"
+
+
+_COLUMNS = [field.name for field in fields(ClipRow)]
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS clips (
-    {", ".join(f"{name} {definition}" for name, definition in _COLUMNS.items())},
+    {", ".join(map(_definition, _COLUMNS))},
     PRIMARY KEY (name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS shards (
@@ -139,11 +142,8 @@ class Manifest:
             present = _columns_of(self._db)
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path}: not a manifest ({error})") from error
-        # A manifest of an earlier version that may only be read has the defaults of what it lacks.
-        columns = [
-            field.name if field.name in present else f"{_literal(field.default)} AS {field.name}"
-            for field in fields(ClipRow)
-        ]
+        # A manifest of an earlier version that may only be read stays as it is.
+        columns = [name if name in present else f"{_literal(_DEFAULTS[name])} AS {name}" for name in _COLUMNS]
         self._select = f"SELECT {', '.join(columns)} FROM clips"
 
     def _open(self, writable: bool) -> sqlite3.Connection:
@@ -152,8 +152,8 @@ class Manifest:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.executescript(_TABLES)
-            for name in _COLUMNS.keys() - _columns_of(db):
-                db.execute(f"ALTER TABLE clips ADD COLUMN {name} {_COLUMNS[name]}")
+            for name in sorted(set(_COLUMNS) - _columns_of(db)):
+                db.execute(f"ALTER TABLE clips ADD COLUMN {_definition(name)}")
             db.executescript(_INDICES)
             return db
         # A data set on read-only storage cannot hold WAL's side files; there nobody writes, and it reads as it is.

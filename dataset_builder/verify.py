@@ -13,7 +13,7 @@ from lps_sim.files import sha256_file
 from lps_sim.film import FilmModel
 
 from .formats import writer_class
-from .formats.base import MEAN_TOLERANCE_DN, ClipWriter, mean_frame, read_mean
+from .formats.base import MEAN_TOLERANCE_DN, ClipWriter, decode_mean, mean_frame
 from .layout import CONTENT, FILM_FILE, MANIFEST_FILE, PARTIAL, read_dataset
 from .manifest import ClipRow, Manifest, Status
 
@@ -95,7 +95,7 @@ def _check_clip(root: Path, row: ClipRow, writer: type[ClipWriter]) -> list[Find
         mean, frames = mean_frame(writer.decode(root / row.output))
         if frames != row.frames:
             return [Finding(row.output, f"holds {frames} frames, the manifest says {row.frames}")]
-        error_dn = float(abs(mean - read_mean(root / row.mean)).max())
+        error_dn = float(abs(mean - decode_mean((root / row.mean).read_bytes(), row.mean)).max())
         if error_dn > MEAN_TOLERANCE_DN:
             return [Finding(row.mean, f"is not the mean of the clip's frames: off by {error_dn:.3g} code values")]
     except (ValueError, OSError) as error:
