@@ -49,7 +49,7 @@ _NUMBERS = ("frames", "width", "height")
 
 
 class Hdf5Writer(PartWriter):
-    """Writes ``parts/<name>.h5clip`` and seals them; ``codec`` holds ``codec``: ``jpeg`` or ``raw``, and ``quality``."""
+    """Writes ``parts/<name>.h5clip`` and seals them; ``codec`` holds ``codec``, jpeg or raw, and ``quality``."""
 
     by_frame = True
     shard_suffix = ".h5"
