@@ -10,7 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from lps_sim.config import StrictModel
 
-FORMATS = ("mp4", "frames")
+FORMATS = ("mp4", "frames", "hdf5", "webdataset")
+CLIPS_PER_SHARD = 256
+"""At 224x224 a shard of NTU RGB+D then has 80 MB of video or 180 MB of JPEG frames."""
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 
 
@@ -30,9 +32,12 @@ class DegradeConfig(StrictModel):
     field_of_view_deg : angle across a frame's width, degrees, of the default camera
     size : output (width, height) in pixels; None keeps each clip's own size
     fit : how a frame is brought to ``size``: ``squash``, ``crop`` or ``letterbox``
-    format : ``mp4`` (one H.264 file a clip) or ``frames`` (a folder of JPEG files a clip)
+    format : ``mp4`` (one H.264 file a clip), ``frames`` (a folder of JPEG files a clip), ``hdf5`` (shards of single
+        frames) or ``webdataset`` (tar archives of H.264 files)
     crf, gop, pixel_format : H.264 quality, frames between key frames, pixel format; None: the encoder's default
-    jpeg_quality : 1..100, for ``frames``
+    jpeg_quality : 1..100, for ``frames`` and ``hdf5``
+    hdf5_frames : ``jpeg``, or ``raw``: every frame as it is, 3 bytes a pixel
+    clips_per_shard : for ``hdf5`` and ``webdataset``
     naming : how a source folder's files are named, as in :func:`dataset_builder.index.build_index`
     workers : worker processes; 0 works in this process; None takes every processor
     seed : the run's seed; a clip's noise is seeded by it and the clip's name
@@ -49,11 +54,13 @@ class DegradeConfig(StrictModel):
     field_of_view_deg: float = Field(default=70.0, gt=0, lt=180)
     size: tuple[Pixels, Pixels] | None = None
     fit: Literal["squash", "crop", "letterbox"] = "squash"
-    format: Literal["mp4", "frames"] = "mp4"
+    format: Literal["mp4", "frames", "hdf5", "webdataset"] = "mp4"
     crf: int | None = Field(default=None, ge=0, le=51)
     gop: int = Field(default=12, ge=1, le=600)
     pixel_format: str | None = None
     jpeg_quality: int = Field(default=95, ge=1, le=100)
+    hdf5_frames: Literal["jpeg", "raw"] = "jpeg"
+    clips_per_shard: int = Field(default=CLIPS_PER_SHARD, ge=1, le=1_000_000)
     naming: str = "auto"
     workers: int | None = Field(default=None, ge=0, le=1024)
     seed: int = Field(default=0, ge=0)
@@ -79,13 +86,17 @@ class DegradeConfig(StrictModel):
 
     def codec(self) -> dict[str, Any]:
         """Settings of the chosen format's encoder, complete, as the data set keeps them."""
-        if self.format == "frames":
-            return {"codec": "jpeg", "quality": self.jpeg_quality, "sampling": "4:4:4"}
+        shards = {"clips_per_shard": self.clips_per_shard} if self.format in ("hdf5", "webdataset") else {}
+        if self.format == "hdf5" and self.hdf5_frames == "raw":
+            return {"codec": "raw", **shards}
+        if self.format in ("frames", "hdf5"):
+            return {"codec": "jpeg", "quality": self.jpeg_quality, "sampling": "4:4:4", **shards}
         from lps_sim.media import EncoderSettings
 
         default = EncoderSettings()
-        return EncoderSettings(
+        video = EncoderSettings(
             crf=default.crf if self.crf is None else self.crf,
             pixel_format=self.pixel_format or default.pixel_format,
             gop=self.gop,
-        ).to_dict()
+        )
+        return {**video.to_dict(), **shards}

@@ -7,6 +7,9 @@
     DST/manifest.sqlite  one row a clip
     DST/clips/<name>.mp4 or DST/frames/<name>/<i>.jpg
     DST/means/<name>.png the clip's mean frame, 16 bits, 256 times the code value
+    DST/shards/<block>.h5 or .tar
+                         many clips with their means, instead of clips/, frames/ and means/
+    DST/parts/           finished clips whose shard is not complete yet
     DST/.partial/        files still being written; emptied when a run starts
     DST/.lock            held by the run at work; freed by the system when its process ends
 
@@ -27,12 +30,16 @@ from typing import Any
 
 from lps_sim.files import write_atomic
 
+from .manifest import PARTS, SHARDS
+
 DATASET_FILE = "dataset.json"
 FILM_FILE = "film.h5"
 MANIFEST_FILE = "manifest.sqlite"
 PARTIAL = ".partial"
 LOCK_FILE = ".lock"
-CONTENT = ("clips", "frames", "means")
+CONTENT = ("clips", "frames", "means", PARTS, SHARDS)
+PART_SUFFIXES = (".mp4", ".h5clip")
+"""Endings of parts, of WebDataset and of HDF5 shards."""
 _VERSION = 1
 # Facts about a run that may change between runs on one data set without changing a clip's bytes.
 _FREE = ("source", "package_version", "libraries")
@@ -142,9 +149,9 @@ def clear_partial(root: Path) -> None:
 
 
 def remove_clip(root: Path, name: str) -> None:
-    """Remove a clip's output files, whichever of them exist."""
-    (root / "clips" / f"{name}.mp4").unlink(missing_ok=True)
-    (root / "means" / f"{name}.png").unlink(missing_ok=True)
+    """Remove a clip's own output files, whichever of them exist; shards stay."""
+    for relative in (f"clips/{name}.mp4", f"means/{name}.png", *(f"{PARTS}/{name}{end}" for end in PART_SUFFIXES)):
+        (root / relative).unlink(missing_ok=True)
     frames = root / "frames" / name
     if frames.is_dir():
         shutil.rmtree(frames)

@@ -2,6 +2,9 @@
 
 A clip is ``pending``, ``done`` (then its source hash, seed, frames and output hash stand in the row) or ``failed``
 (error and number of attempts). What all clips share (film, camera, codec) stands once, in ``dataset.json``.
+
+Where clips end in shards, each belongs to a block from the start: the number of its shard. Its files are parts until no
+clip of the block is pending; then the block is sealed and the clip's output is the shard.
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
+
+PARTS, SHARDS = "parts", "shards"
+"""Folders of finished clips whose shard is not complete, and of the shards."""
 
 Status = Literal["pending", "done", "failed"]
 STATUSES: tuple[Status, ...] = ("pending", "done", "failed")
@@ -23,7 +29,8 @@ STATUSES: tuple[Status, ...] = ("pending", "done", "failed")
 class StoredClip:
     """What a format's writer put on disk. Paths are relative to the data set's directory.
 
-    ``output_sha256`` is the file's; for a folder of frames it is the SHA-256 of the frames' binary digests in order.
+    ``output_sha256`` is the file's; for single frames it is the SHA-256 of the frames' binary digests in order. It and
+    ``output_bytes`` are the clip's own, in a shard as outside.
     """
 
     output: str
@@ -38,8 +45,23 @@ class StoredClip:
 
 
 @dataclass(frozen=True)
+class StoredShard:
+    """A file of many clips; ``output`` is relative to the data set's directory, ``block`` its number."""
+
+    block: int
+    output: str
+    sha256: str
+    bytes: int
+    clips: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class ClipRow:
-    """One row. Fields of the output are empty or 0 until the clip is done; ``seed`` is that of the clip's noise."""
+    """One row. Fields of the output are empty or 0 until the clip is done; ``seed`` is that of the clip's noise.
+
+    ``output`` and ``mean`` of a clip in a shard are both the shard's path; ``block`` is -1 where there are no shards.
+    """
 
     name: str
     source: str
@@ -58,19 +80,51 @@ class ClipRow:
     height: int = 0
     mean: str = ""
     mean_sha256: str = ""
+    block: int = -1
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the clip stands in its shard."""
+        return self.status == "done" and self.output.startswith(f"{SHARDS}/")
+
+
+# What a manifest of an earlier version takes on for the columns that it lacks; the first two were always there.
+_DEFAULTS = {field.name: field.default for field in fields(ClipRow) if field.default is not MISSING}
+
+
+def _literal(value: object) -> str:
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def _definition(name: str) -> str:
+    if name not in _DEFAULTS:
+        return f"{name} TEXT NOT NULL"
+    kind = "INTEGER" if isinstance(_DEFAULTS[name], int) else "TEXT"
+    return f"{name} {kind} NOT NULL DEFAULT {_literal(_DEFAULTS[name])}"
 
 
 _COLUMNS = [field.name for field in fields(ClipRow)]
-_INTEGERS = {"attempts", "output_bytes", "frames", "width", "height"}
-_SCHEMA = f"""
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS clips (
-    {", ".join(f"{name} {'INTEGER' if name in _INTEGERS else 'TEXT'} NOT NULL" for name in _COLUMNS)},
+    {", ".join(map(_definition, _COLUMNS))},
     PRIMARY KEY (name)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS clips_by_status ON clips (status);
+CREATE TABLE IF NOT EXISTS shards (
+    block INTEGER PRIMARY KEY, output TEXT NOT NULL, sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL, clips INTEGER NOT NULL, frames INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS problems (path TEXT NOT NULL, reason TEXT NOT NULL);
 """
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM clips"
+_INDICES = """
+CREATE INDEX IF NOT EXISTS clips_by_status ON clips (status);
+CREATE INDEX IF NOT EXISTS clips_by_block ON clips (block, status);
+"""
+# Blocks that hold a finished clip outside its shard, and none that is still to be made.
+_READY = f"""
+SELECT DISTINCT block FROM clips AS part
+WHERE block >= 0 AND status = 'done' AND output GLOB '{PARTS}/*'
+    AND NOT EXISTS (SELECT 1 FROM clips WHERE block = part.block AND status = 'pending')
+"""
 
 
 class Manifest:
@@ -85,15 +139,22 @@ class Manifest:
             raise ValueError(f"{self.path}: no manifest there")
         try:
             self._db = self._open(writable)
+            present = _columns_of(self._db)
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path}: not a manifest ({error})") from error
+        # A manifest of an earlier version that may only be read stays as it is.
+        columns = [name if name in present else f"{_literal(_DEFAULTS[name])} AS {name}" for name in _COLUMNS]
+        self._select = f"SELECT {', '.join(columns)} FROM clips"
 
     def _open(self, writable: bool) -> sqlite3.Connection:
         if writable:
             db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
-            db.executescript(_SCHEMA)
+            db.executescript(_TABLES)
+            for name in sorted(set(_COLUMNS) - _columns_of(db)):
+                db.execute(f"ALTER TABLE clips ADD COLUMN {_definition(name)}")
+            db.executescript(_INDICES)
             return db
         # A data set on read-only storage cannot hold WAL's side files; there nobody writes, and it reads as it is.
         for mode in ("mode=ro", "immutable=1"):
@@ -128,15 +189,31 @@ class Manifest:
         self._db.execute("COMMIT")
 
     # -- writing --------------------------------------------------------------------------------------------------
-    def add(self, rows: Iterable[ClipRow]) -> None:
-        """Add clips that are not there yet; of those there and not done, bring the source up to date."""
-        holes = ", ".join(f":{name}" for name in _COLUMNS)
+    def add(self, rows: Iterable[ClipRow], clips_per_shard: int | None = None) -> None:
+        """Add clips that are not there yet; of those there and not done, bring the source up to date.
+
+        With ``clips_per_shard`` the clips that have no block yet get one, that many each in the order of their names,
+        after the largest block there. So a clip's shard does not depend on who makes it and when.
+        """
+        names, holes = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
         with self._transaction():
             self._db.executemany(
-                f"INSERT INTO clips VALUES ({holes}) ON CONFLICT (name) DO UPDATE "
+                f"INSERT INTO clips ({names}) VALUES ({holes}) ON CONFLICT (name) DO UPDATE "
                 "SET source = excluded.source, label = excluded.label WHERE status <> 'done'",
                 (asdict(row) for row in rows),
             )
+            if clips_per_shard is not None:
+                self._assign_blocks(clips_per_shard)
+
+    def _assign_blocks(self, clips_per_shard: int) -> None:
+        if clips_per_shard < 1:
+            raise ValueError(f"clips_per_shard must be 1 or more, got {clips_per_shard}")
+        (first,) = self._db.execute("SELECT coalesce(max(block), -1) + 1 FROM clips").fetchone()
+        names = self._db.execute("SELECT name FROM clips WHERE block = -1 ORDER BY name").fetchall()
+        self._db.executemany(
+            "UPDATE clips SET block = ? WHERE name = ?",
+            ((first + position // clips_per_shard, name) for position, (name,) in enumerate(names)),
+        )
 
     def record_done(self, name: str, stored: StoredClip, source_sha256: str, seed: int) -> None:
         """A clip whose files are whole, hashed and on disk under their final names."""
@@ -155,6 +232,16 @@ class Manifest:
                 "UPDATE clips SET status = 'failed', error = ?, attempts = attempts + 1 WHERE name = ?", (error, name)
             )
 
+    def record_shard(self, stored: StoredShard, names: Iterable[str]) -> None:
+        """A shard that is whole, hashed and on disk under its name, and the clips that it holds."""
+        values = asdict(stored)
+        with self._transaction():
+            self._db.execute(f"INSERT OR REPLACE INTO shards VALUES ({', '.join(f':{key}' for key in values)})", values)
+            self._db.executemany(
+                "UPDATE clips SET output = ?, mean = ? WHERE name = ?",
+                ((stored.output, stored.output, name) for name in names),
+            )
+
     def record_problems(self, problems: Iterable[tuple[str, str]]) -> None:
         """Replace the list of source files that are no clips, as (path, reason)."""
         with self._transaction():
@@ -164,20 +251,13 @@ class Manifest:
     # -- reading --------------------------------------------------------------------------------------------------
     def rows(self, status: Status | None = None) -> Iterator[ClipRow]:
         """Rows in the order of their names, one at a time."""
-        query, values = (
-            (f"{_SELECT} ORDER BY name", ())
-            if status is None
-            else (
-                f"{_SELECT} WHERE status = ? ORDER BY name",
-                (status,),
-            )
-        )
-        for row in self._db.execute(query, values):
+        where, values = ("", ()) if status is None else ("WHERE status = ?", (status,))
+        for row in self._db.execute(f"{self._select} {where} ORDER BY name", values):
             yield ClipRow(*row)
 
     def row(self, name: str) -> ClipRow | None:
         """A clip's row, or None."""
-        found = self._db.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
+        found = self._db.execute(f"{self._select} WHERE name = ?", (name,)).fetchone()
         return ClipRow(*found) if found else None
 
     def names(self, status: Status) -> list[str]:
@@ -185,6 +265,29 @@ class Manifest:
         return [
             name for (name,) in self._db.execute("SELECT name FROM clips WHERE status = ? ORDER BY name", (status,))
         ]
+
+    def block_of(self, name: str) -> int:
+        """The block of a clip; -1 where it has none or is not there."""
+        found = self._db.execute("SELECT block FROM clips WHERE name = ?", (name,)).fetchone()
+        return int(found[0]) if found else -1
+
+    def block_rows(self, block: int) -> list[ClipRow]:
+        """The finished clips of a block in the order of their names, in its shard or not."""
+        query = f"{self._select} WHERE block = ? AND status = 'done' ORDER BY name"
+        return [ClipRow(*row) for row in self._db.execute(query, (block,))]
+
+    def blocks_to_seal(self, among: Iterable[int] | None = None) -> list[int]:
+        """Blocks, of all or of some, without a pending clip and with finished ones outside their shard."""
+        if among is None:
+            return [block for (block,) in self._db.execute(f"{_READY} ORDER BY block")]
+        query = f"{_READY} AND block = ?"
+        return [block for block in sorted(set(among)) if self._db.execute(query, (block,)).fetchone()]
+
+    def shards(self) -> list[StoredShard]:
+        """The shards, in the order of their numbers."""
+        held = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'shards'").fetchone()
+        rows = self._db.execute("SELECT * FROM shards ORDER BY block") if held else ()
+        return [StoredShard(*row) for row in rows]
 
     def counts(self) -> dict[Status, int]:
         """Number of clips of each status."""
@@ -201,3 +304,7 @@ class Manifest:
     def problems(self) -> list[tuple[str, str]]:
         """Source files that are no clips, as (path, reason)."""
         return self._db.execute("SELECT path, reason FROM problems ORDER BY path").fetchall()
+
+
+def _columns_of(db: sqlite3.Connection) -> set[str]:
+    return {name for _, name, *_ in db.execute("PRAGMA table_info(clips)")}

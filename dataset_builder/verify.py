@@ -9,13 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lps_sim.files import sha256_file
 from lps_sim.film import FilmModel
 
-from .formats import writer_class
-from .formats.base import MEAN_TOLERANCE_DN, ClipWriter, mean_frame, read_mean
+from .formats import open_reader, writer_class
+from .formats.base import (
+    MEAN_TOLERANCE_DN,
+    ClipReader,
+    ClipWriter,
+    PayloadDigest,
+    decode_mean,
+    mean_frame,
+    sha256_bytes,
+)
+from .formats.shards import PartWriter
 from .layout import CONTENT, FILM_FILE, MANIFEST_FILE, PARTIAL, read_dataset
-from .manifest import ClipRow, Manifest, Status
+from .manifest import ClipRow, Manifest, Status, StoredShard
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Verdict:
 def verify_dataset(
     root: Path, workers: int | None = None, on_progress: Callable[[int, int, str], None] | None = None
 ) -> Verdict:
-    """Re-hash and decode every finished clip and its mean, check the film's checksum, and look for stray files.
+    """Re-hash and decode every finished clip, its mean and every shard, check the film's checksum, find stray files.
 
     Parameters: root, a data set's directory; workers, threads (default: processors, at most 8); on_progress, called
     with (done, total, name). Raises ValueError when ``root`` is not a data set or its manifest cannot be read.
@@ -62,13 +73,27 @@ def verify_dataset(
     with Manifest(root / MANIFEST_FILE) as manifest:
         rows = list(manifest.rows("done"))
         counts = manifest.counts()
+        shards = manifest.shards()
+    reader = open_reader(root)
     findings = list(_check_film(root, dataset))
+    open_shards: set[str] = set()
+
+    def check(row: ClipRow) -> list[Finding]:
+        if row.sealed:
+            return _check_sealed(reader, row) if row.output in open_shards else []
+        return _check_clip(root, row, writer)
+
     with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
-        for done, (row, found) in enumerate(zip(rows, pool.map(lambda row: _check_clip(root, row, writer), rows)), 1):
+        checked = pool.map(lambda shard: _check_shard(root, shard, writer), shards)
+        for shard, (found, readable) in zip(shards, checked):
+            findings += found
+            if readable:
+                open_shards.add(shard.output)
+        for done, (row, found) in enumerate(zip(rows, pool.map(check, rows)), 1):
             findings += found
             if on_progress:
                 on_progress(done, len(rows), row.name)
-    findings += _strays(root, rows)
+    findings += _strays(root, rows, shards)
     return Verdict(root, len(rows), tuple(findings), counts)
 
 
@@ -78,7 +103,7 @@ def _check_film(root: Path, dataset: dict[str, Any]) -> Iterator[Finding]:
     try:
         checksum = FilmModel.load(root / FILM_FILE).checksum()
     except (ValueError, OSError) as error:
-        yield Finding(FILM_FILE, " ".join(str(error).split()))
+        yield Finding(FILM_FILE, _one_line(error))
         return
     if checksum != dataset["film"]["checksum"]:
         yield Finding(
@@ -92,15 +117,50 @@ def _check_clip(root: Path, row: ClipRow, writer: type[ClipWriter]) -> list[Find
     if found:
         return found
     try:
-        mean, frames = mean_frame(writer.decode(root / row.output))
-        if frames != row.frames:
-            return [Finding(row.output, f"holds {frames} frames, the manifest says {row.frames}")]
-        error_dn = float(abs(mean - read_mean(root / row.mean)).max())
-        if error_dn > MEAN_TOLERANCE_DN:
-            return [Finding(row.mean, f"is not the mean of the clip's frames: off by {error_dn:.3g} code values")]
+        mean = decode_mean((root / row.mean).read_bytes(), row.mean)
+        return list(_check_frames(row, writer.decode(root / row.output), mean, row.output))
     except (ValueError, OSError) as error:
-        return [Finding(row.output, f"cannot be decoded: {' '.join(str(error).split())}")]
-    return []
+        return [Finding(row.output, f"cannot be decoded: {_one_line(error)}")]
+
+
+def _check_sealed(reader: ClipReader, row: ClipRow) -> list[Finding]:
+    """A clip inside a shard, by the way that readers take."""
+    place = f"{row.output}: {row.name}"
+    digest = PayloadDigest(reader.writer.by_frame)
+    try:
+        for chunk in reader.payload(row.name):
+            digest.update(chunk)
+        found = [*_compare(place, digest.hexdigest(), row.output_sha256)]
+        found += _compare(f"{place}: mean", sha256_bytes(reader.mean_png(row.name)), row.mean_sha256)
+        return found or list(_check_frames(row, reader.frames(row.name), reader.mean(row.name), place))
+    except (ValueError, OSError) as error:
+        return [Finding(place, f"cannot be read: {_one_line(error)}")]
+
+
+def _check_frames(row: ClipRow, frames: Iterator[np.ndarray], mean: np.ndarray, place: str) -> Iterator[Finding]:
+    actual, count = mean_frame(frames)
+    if count != row.frames:
+        yield Finding(place, f"holds {count} frames, the manifest says {row.frames}")
+        return
+    error_dn = float(abs(actual - mean).max())
+    if error_dn > MEAN_TOLERANCE_DN:
+        where = f"{place}: mean" if row.sealed else row.mean
+        yield Finding(where, f"is not the mean of the clip's frames: off by {error_dn:.3g} code values")
+
+
+def _check_shard(root: Path, shard: StoredShard, writer: type[ClipWriter]) -> tuple[list[Finding], bool]:
+    """The file as a whole; and whether clips can be looked for in it."""
+    found = list(_check_file(root, shard.output, shard.sha256, sha256_file))
+    if not issubclass(writer, PartWriter):
+        return [*found, Finding(shard.output, "the data set's format has no shards")], False
+    try:
+        with open(root / shard.output, "rb", buffering=0) as stream:
+            held = len(writer.read_index(stream, root / shard.output).names())
+    except (ValueError, OSError) as error:
+        return found or [Finding(shard.output, f"cannot be read: {_one_line(error)}")], False
+    if held != shard.clips:
+        found.append(Finding(shard.output, f"holds {held} clips, the manifest says {shard.clips}"))
+    return found, True
 
 
 def _check_file(root: Path, relative: str, expected: str, digest: Callable[[Path], str]) -> Iterator[Finding]:
@@ -111,15 +171,27 @@ def _check_file(root: Path, relative: str, expected: str, digest: Callable[[Path
     try:
         actual = digest(path)
     except (ValueError, OSError) as error:
-        yield Finding(relative, f"cannot be read: {' '.join(str(error).split())}")
+        yield Finding(relative, f"cannot be read: {_one_line(error)}")
         return
+    yield from _compare(relative, actual, expected)
+
+
+def _compare(place: str, actual: str, expected: str) -> Iterator[Finding]:
     if actual != expected:
-        yield Finding(relative, f"changed: SHA-256 is {actual[:16]}..., the manifest says {expected[:16]}...")
+        yield Finding(place, f"changed: SHA-256 is {actual[:16]}..., the manifest says {expected[:16]}...")
 
 
-def _strays(root: Path, rows: list[ClipRow]) -> Iterator[Finding]:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _strays(root: Path, rows: list[ClipRow], shards: list[StoredShard]) -> Iterator[Finding]:
     """Files below the content folders that no finished clip owns."""
-    owned = {row.output for row in rows} | {row.mean for row in rows}
+    owned = {row.output for row in rows if not row.sealed} | {row.mean for row in rows if not row.sealed}
+    recorded = {shard.output for shard in shards}
+    for output in sorted({row.output for row in rows if row.sealed} - recorded):
+        yield Finding(output, "is no shard of the manifest, which has clips in it")
+    owned |= recorded
     for top in CONTENT:
         yield from _strays_below(root, top, owned)
     if (root / PARTIAL).is_dir():

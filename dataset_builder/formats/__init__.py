@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "open_reader", "writer_class"]
 
-FORMATS = {"mp4": ("mp4", "Mp4Writer", "Mp4Reader"), "frames": ("frames", "FramesWriter", "FramesReader")}
+FORMATS = {
+    "mp4": ("mp4", "Mp4Writer", "Mp4Reader"),
+    "frames": ("frames", "FramesWriter", "FramesReader"),
+    "hdf5": ("hdf5", "Hdf5Writer", "Hdf5Reader"),
+    "webdataset": ("webdataset", "WebDatasetWriter", "WebDatasetReader"),
+}
 """Format name -> (module, writer, reader)."""
 
 

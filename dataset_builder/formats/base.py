@@ -1,10 +1,16 @@
-"""What the formats share: a clip is written aside, read back, hashed, and only then moved to its place; readers."""
+"""What the formats share: a clip is written aside, read back, hashed, and only then moved to its place; readers.
+
+A clip's payload is what its format keeps of the frames: the bytes of one video file, in blocks of any size, or one
+chunk of bytes a frame. Formats of the same payload exchange clips without touching a pixel.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +21,11 @@ import cv2
 import numpy as np
 
 from lps_sim.errors import suggestion
-from lps_sim.files import sha256_file
 
 from ..layout import MANIFEST_FILE, PARTIAL, fsync_directory, read_dataset
-from ..manifest import Manifest, StoredClip
+from ..manifest import ClipRow, Manifest, StoredClip
 
+BLOCK_BYTES = 1 << 20
 # A clip's mean is kept in 16 bits as 256 times the code value, rounded to eighths of a code: an error of 1/16 code at
 # most, a fifth of the rounding noise of one 8-bit frame, and the zero bits below it keep the PNG small. Run-length
 # coding makes 103 kB of 224x224 in 2 ms; OpenCV's default 117 kB, the filtered strategy at level 6 97 kB in 38 ms.
@@ -45,6 +51,9 @@ class ClipWriter:
     codec : the data set's codec settings
     """
 
+    by_frame = False
+    """Whether the payload is one chunk a frame; its SHA-256 is then that of the chunks' binary digests in order."""
+
     def __init__(
         self, root: Path, name: str, fps: Fraction, width: int, height: int, codec: dict[str, Any] | None = None
     ) -> None:
@@ -62,6 +71,9 @@ class ClipWriter:
 
     def write(self, frame: np.ndarray) -> None:
         """Append one (H, W, 3) uint8 RGB frame."""
+        expected = (self.height, self.width, 3)
+        if frame.shape != expected or frame.dtype != np.uint8:
+            raise ValueError(f"frame must be uint8 of shape {expected}, got {frame.dtype} of shape {frame.shape}")
         self._append(frame)
         self._frames += 1
 
@@ -79,20 +91,39 @@ class ClipWriter:
         mean, counted = mean_frame(self.decode(self._partial))
         if counted != self._frames:
             raise ValueError(f"{self.name}: wrote {self._frames} frames, but {counted} can be read back")
+        return self._place(encode_mean(mean), self._frames)
+
+    def copy(self, payload: Iterable[bytes], mean_png: bytes, original: ClipRow) -> StoredClip:
+        """Store a clip that is coded as this format codes it, with its mean; instead of the context and ``write``.
+
+        Raises ValueError when payload or mean are not those of the ``original`` row.
+        """
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._fill(self._partial, payload)
+            if self.digest(self._partial) != original.output_sha256 or sha256_bytes(mean_png) != original.mean_sha256:
+                raise ValueError(f"{self.name}: changed since it was made; run lps data verify on its data set")
+            self.stored = self._place(mean_png, original.frames)
+        finally:
+            _remove(self._partial)
+        return self.stored
+
+    def _place(self, mean_png: bytes, frames: int) -> StoredClip:
+        """Move what was written, and its mean, to where they belong."""
         mean_partial = self._partial.with_suffix(".mean.png")
         try:
-            _write_mean(mean_partial, mean)
+            write_synced(mean_partial, (mean_png,))
             output, mean_path = self.output_path(self.name), f"means/{self.name}.png"
             stored = StoredClip(
                 output=output,
                 output_sha256=self.digest(self._partial),
-                output_bytes=_size(self._partial),
-                frames=self._frames,
+                output_bytes=self.size(self._partial),
+                frames=frames,
                 fps=str(self.fps),
                 width=self.width,
                 height=self.height,
                 mean=mean_path,
-                mean_sha256=sha256_file(mean_partial),
+                mean_sha256=sha256_bytes(mean_png),
             )
             _move(mean_partial, self.root / mean_path)
             _move(self._partial, self.root / output)
@@ -113,9 +144,24 @@ class ClipWriter:
         raise NotImplementedError
 
     @classmethod
+    def payload(cls, path: Path) -> Iterator[bytes]:
+        """The payload of what was written."""
+        with open(path, "rb") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+
+    @classmethod
     def digest(cls, path: Path) -> str:
-        """SHA-256 of what was written."""
-        return sha256_file(path)
+        """SHA-256 of the payload. Raises ValueError or OSError when it cannot be read."""
+        digest = PayloadDigest(cls.by_frame)
+        for chunk in cls.payload(path):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    @classmethod
+    def size(cls, path: Path) -> int:
+        """Bytes of the payload."""
+        return path.stat().st_size
 
     @classmethod
     def decode(cls, path: Path) -> Iterator[np.ndarray]:
@@ -132,6 +178,30 @@ class ClipWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         raise NotImplementedError
+
+    def _fill(self, path: Path, payload: Iterable[bytes]) -> None:
+        """Write a payload as it is, down to the disk."""
+        write_synced(path, payload)
+
+
+class PayloadDigest:
+    """SHA-256 of a payload, chunk by chunk; ``by_frame`` as in :class:`ClipWriter`."""
+
+    def __init__(self, by_frame: bool) -> None:
+        self._by_frame, self._digest = by_frame, hashlib.sha256()
+
+    def update(self, chunk: bytes) -> None:
+        """Add the next chunk."""
+        self._digest.update(hashlib.sha256(chunk).digest() if self._by_frame else chunk)
+
+    def hexdigest(self) -> str:
+        """64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def mean_frame(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
@@ -150,26 +220,32 @@ def mean_frame(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
     return np.divide(total, count, dtype=np.float32), count
 
 
-def _write_mean(path: Path, mean: np.ndarray) -> None:
-    """A mean frame (code values) as a 16-bit PNG on disk."""
+def encode_mean(mean: np.ndarray) -> bytes:
+    """A mean frame (code values) as a 16-bit PNG."""
     values = mean * np.float32(MEAN_SCALE / _MEAN_STEP)
     values = np.rint(values, out=values).astype(np.uint16) * np.uint16(_MEAN_STEP)
     done, data = cv2.imencode(".png", np.ascontiguousarray(values[:, :, ::-1]), _PNG_OPTIONS)
     if not done:
         raise ValueError(f"the mean frame of shape {mean.shape} cannot be written as PNG")
-    with open(path, "wb") as stream:
-        stream.write(data.tobytes())
-        stream.flush()
-        os.fsync(stream.fileno())
+    return bytes(data)
 
 
-def read_mean(path: Path) -> np.ndarray:
-    """The clip mean in code values, (H, W, 3) float32."""
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+def decode_mean(data: bytes, place: str | Path) -> np.ndarray:
+    """The clip mean in code values, (H, W, 3) float32; ``place`` is named when it is damaged (ValueError)."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if image is None or image.dtype != np.uint16 or image.ndim != 3:
-        raise ValueError(f"{path}: not a 16-bit RGB PNG")
+        raise ValueError(f"{place}: not a 16-bit RGB PNG")
     mean: np.ndarray = image[:, :, ::-1].astype(np.float32) / MEAN_SCALE
     return mean
+
+
+def write_synced(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a new file and see it to the disk."""
+    with open(path, "wb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _move(partial: Path, target: Path) -> None:
@@ -187,16 +263,13 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
-
-
 class ClipFacts(NamedTuple):
     """What a reader keeps in memory of each clip."""
 
     frames: int
     fps: str
     label: str
+    output: str
 
 
 class ClipReader:
@@ -206,11 +279,21 @@ class ClipReader:
     Raises ValueError when ``dataset_dir`` is not a data set.
     """
 
+    writer: type[ClipWriter]
+
     def __init__(self, dataset_dir: str | os.PathLike[str]) -> None:
         self.root = Path(dataset_dir)
         self.dataset = read_dataset(self.root)
         with Manifest(self.root / MANIFEST_FILE) as manifest:
-            self._clips = {row.name: ClipFacts(row.frames, row.fps, row.label) for row in manifest.rows("done")}
+            self._clips = {
+                row.name: ClipFacts(row.frames, row.fps, row.label, sys.intern(row.output))
+                for row in manifest.rows("done")
+                if self._readable(row)
+            }
+
+    def _readable(self, row: ClipRow) -> bool:
+        """Whether a finished clip stands where this reader reads."""
+        return True
 
     @property
     def layers(self) -> int:
@@ -235,8 +318,20 @@ class ClipReader:
 
     def mean(self, name: str) -> np.ndarray:
         """The mean over all decoded frames, (H, W, 3) float32 code values, exact to 1/16 code."""
+        return decode_mean(self.mean_png(name), f"{self.root}: mean of {name}")
+
+    def mean_png(self, name: str) -> bytes:
+        """The mean as it is stored: a 16-bit PNG of 256 times the code value."""
         self._facts(name)
-        return read_mean(self.root / "means" / f"{name}.png")
+        return (self.root / "means" / f"{name}.png").read_bytes()
+
+    def payload(self, name: str) -> Iterator[bytes]:
+        """What is stored of a clip's frames: a chunk a frame, or a file in blocks."""
+        return self.writer.payload(self.root / self._facts(name).output)
+
+    def frames(self, name: str) -> Iterator[np.ndarray]:
+        """Every frame of a clip in order, one at a time, (H, W, 3) uint8 RGB."""
+        return self._read(name, list(range(self._facts(name).frames)))
 
     def read(self, name: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Frames by index, in the order asked for, repeats allowed: (K, H, W, 3) uint8 RGB.

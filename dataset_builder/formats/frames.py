@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 import cv2
 import numpy as np
 
-from lps_sim.files import sha256_file
 from lps_sim.media import MediaError
 
-from .base import ClipReader, ClipWriter
+from .base import ClipReader, ClipWriter, write_synced
 
 
 class FramesWriter(ClipWriter):
     """Writes ``frames/<name>/<i>.jpg`` in full colour resolution; ``codec`` holds ``quality``, 1..100."""
+
+    by_frame = True
 
     @classmethod
     def suffix(cls) -> str:
@@ -29,28 +29,30 @@ class FramesWriter(ClipWriter):
         return f"frames/{name}"
 
     @classmethod
-    def digest(cls, path: Path) -> str:
-        return frames_digest(path)
+    def payload(cls, path: Path) -> Iterator[bytes]:
+        for file in frame_files(path):
+            yield file.read_bytes()
+
+    @classmethod
+    def size(cls, path: Path) -> int:
+        return sum(file.stat().st_size for file in path.iterdir())
 
     @classmethod
     def decode(cls, path: Path) -> Iterator[np.ndarray]:
         for file in frame_files(path):
-            yield read_jpeg(file)
+            yield decode_jpeg(file.read_bytes(), file)
 
     def _open(self, path: Path) -> None:
         path.mkdir()
-        quality = int(self.codec.get("quality", 95))
-        sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-        self._options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
 
     def _append(self, frame: np.ndarray) -> None:
-        expected = (self.height, self.width, 3)
-        if frame.shape != expected or frame.dtype != np.uint8:
-            raise ValueError(f"frame must be uint8 of shape {expected}, got {frame.dtype} of shape {frame.shape}")
-        done, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), self._options)
-        if not done:
-            raise MediaError(f"{self.name}: frame {self._frames} cannot be written as JPEG")
-        (self._partial / f"{self._frames}.jpg").write_bytes(data.tobytes())
+        data = encode_jpeg(frame, int(self.codec.get("quality", 95)))
+        (self._partial / f"{self._frames}.jpg").write_bytes(data)
+
+    def _fill(self, path: Path, payload: Iterable[bytes]) -> None:
+        path.mkdir()
+        for index, data in enumerate(payload):
+            write_synced(path / f"{index}.jpg", (data,))
 
     def _close(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -64,20 +66,32 @@ class FramesWriter(ClipWriter):
 class FramesReader(ClipReader):
     """Reads single JPEG files."""
 
+    writer = FramesWriter
+
     def _read(self, name: str, indices: list[int]) -> Iterator[np.ndarray]:
         folder = self.root / FramesWriter.output_path(name)
         for index in indices:
-            yield read_jpeg(folder / f"{index}.jpg")
+            file = folder / f"{index}.jpg"
+            yield decode_jpeg(file.read_bytes(), file)
 
 
-def read_jpeg(path: Path) -> np.ndarray:
-    """One frame, (H, W, 3) uint8 RGB. Raises MediaError when the file is not a whole image."""
-    data = path.read_bytes()
+def encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
+    """An (H, W, 3) uint8 RGB frame as JPEG of quality 1..100 in full colour resolution."""
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), options)
+    if not done:
+        raise MediaError(f"a frame of shape {frame.shape} cannot be written as JPEG")
+    return bytes(data)
+
+
+def decode_jpeg(data: bytes, place: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Raises MediaError naming ``place`` when the bytes are not a whole JPEG image."""
     if not data.endswith(b"\xff\xd9"):
-        raise MediaError(f"{path}: truncated JPEG")
+        raise MediaError(f"{place}: truncated JPEG")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise MediaError(f"{path}: not an image")
+        raise MediaError(f"{place}: not an image")
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
@@ -89,11 +103,3 @@ def frame_files(folder: Path) -> list[Path]:
     if missing:
         raise MediaError(f"{folder}: must hold 0.jpg to {count - 1}.jpg and nothing else, {missing[0]} is missing")
     return files
-
-
-def frames_digest(folder: Path) -> str:
-    """SHA-256 of the frames' binary SHA-256 digests, one after another in the order of their indices."""
-    digest = hashlib.sha256()
-    for file in frame_files(folder):
-        digest.update(bytes.fromhex(sha256_file(file)))
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,8 @@ class Mp4Writer(ClipWriter):
         return iter_frames(path)
 
     def _open(self, path: Path) -> None:
-        settings = EncoderSettings(**self.codec).fitting(self.width, self.height)
+        fields = {key: value for key, value in self.codec.items() if key != "clips_per_shard"}
+        settings = EncoderSettings(**fields).fitting(self.width, self.height)
         # The clip is read back for its mean, and its frames are counted then.
         self._video = VideoWriter(path, self.width, self.height, self.fps, settings, verify=False)
         self._video.__enter__()
@@ -52,16 +54,25 @@ class Mp4Writer(ClipWriter):
 class Mp4Reader(ClipReader):
     """Reads a clip from the key frame before each index asked for; only the frames asked for are converted."""
 
+    writer: type[ClipWriter] = Mp4Writer
+
     def _read(self, name: str, indices: list[int]) -> Iterator[np.ndarray]:
         path = self.root / Mp4Writer.output_path(name)
-        gop = int(self.dataset["codec"]["gop"])
-        to_rgb = ToRgb()
-        try:
-            with av.open(str(path)) as container:
-                for frame in _frames_at(container, indices, gop):
-                    yield to_rgb(frame)
-        except av.error.FFmpegError as error:
-            raise MediaError(f"{path}: damaged: {error.strerror}") from error
+        return video_frames(str(path), indices, int(self.dataset["codec"]["gop"]), path)
+
+
+def video_frames(file: str | io.RawIOBase, indices: list[int], gop: int, place: str | Path) -> Iterator[np.ndarray]:
+    """RGB frames of increasing indices out of a clip that :class:`Mp4Writer` wrote: its path, or the opened file.
+
+    ``gop`` is the most frames from one key frame to the next. Raises MediaError naming ``place`` for a damaged file.
+    """
+    to_rgb = ToRgb()
+    try:
+        with av.open(file) as container:
+            for frame in _frames_at(container, indices, gop):
+                yield to_rgb(frame)
+    except av.error.FFmpegError as error:
+        raise MediaError(f"{place}: damaged: {error.strerror}") from error
 
 
 def _frames_at(container: Any, indices: list[int], gop: int) -> Iterator[Any]:

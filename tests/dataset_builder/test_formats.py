@@ -9,9 +9,16 @@ from dataset_builder.formats import FORMATS, open_reader, writer_class
 from dataset_builder.formats.base import MEAN_TOLERANCE_DN
 from dataset_builder.layout import MANIFEST_FILE
 from dataset_builder.manifest import ClipRow, Manifest
+from dataset_builder.seal import seal_ready
 from lps_sim.media import EncoderSettings
 
-CODECS = {"mp4": EncoderSettings(gop=6, crf=10).to_dict(), "frames": {"codec": "jpeg", "quality": 95}}
+VIDEO = EncoderSettings(gop=6, crf=10).to_dict()
+CODECS = {
+    "mp4": VIDEO,
+    "frames": {"codec": "jpeg", "quality": 95},
+    "hdf5": {"codec": "jpeg", "quality": 95, "clips_per_shard": 2},
+    "webdataset": {**VIDEO, "clips_per_shard": 2},
+}
 # x264 at CRF 10 and JPEG at quality 95 on the blurred test clip; a wrong frame differs by ten times as much.
 CODEC_ERROR_DN = 2.0
 
@@ -24,22 +31,24 @@ def moving_clip(frames=40, height=48, width=64):
     return np.clip(np.rint(clip * [1.0, 0.8, 0.6]), 0, 255).astype(np.uint8)
 
 
-def write_dataset(root, format_name, clips):
-    """A data set as the runner leaves it, without a film."""
-    settings = {"lps_dataset": 1, "format": format_name, "layers": 0, "film": None, "codec": CODECS[format_name]}
+def write_dataset(root, format_name, clips, codec=None, seal=True):
+    """A data set as the runner leaves it, without a film; as it is before the end without ``seal``."""
+    codec = codec or CODECS[format_name]
+    settings = {"lps_dataset": 1, "format": format_name, "layers": 0, "film": None, "codec": codec}
     root.mkdir(parents=True)
     (root / "dataset.json").write_text(json.dumps(settings))
     stored = {}
     with Manifest(root / MANIFEST_FILE, writable=True) as manifest:
+        manifest.add([ClipRow(name, "a.avi", label="wave") for name in clips], codec.get("clips_per_shard"))
         for name, frames in clips.items():
             height, width = frames.shape[1:3]
-            codec = CODECS[format_name]
             with writer_class(format_name)(root, name, Fraction(30000, 1001), width, height, codec) as writer:
                 for frame in frames:
                     writer.write(frame)
-            manifest.add([ClipRow(name, "a.avi", label="wave")])
             manifest.record_done(name, writer.stored, "ab" * 32, seed=1)
             stored[name] = writer.stored
+        if seal:
+            seal_ready(root, manifest)
     return stored
 
 

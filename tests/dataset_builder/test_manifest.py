@@ -1,9 +1,10 @@
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
 
-from dataset_builder.manifest import ClipRow, Manifest, StoredClip
+from dataset_builder.manifest import ClipRow, Manifest, StoredClip, StoredShard
 
 
 @pytest.fixture
@@ -82,3 +83,53 @@ def test_status_of_a_hundred_thousand_clips_takes_well_under_a_second(path):
         assert manifest.totals() == (0, 0)
         assert list(manifest.rows("failed")) == []
     assert time.perf_counter() - started < 1.0
+
+
+def test_blocks_follow_the_order_of_names_and_later_clips_get_new_ones(path):
+    with Manifest(path, writable=True) as manifest:
+        manifest.add([ClipRow(name, "x") for name in "dbace"], clips_per_shard=2)
+        assert [(row.name, row.block) for row in manifest.rows()] == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
+        manifest.add([ClipRow(name, "x") for name in ("a", "aa", "e", "f")], clips_per_shard=2)
+        assert [manifest.block_of(name) for name in ("a", "aa", "e", "f", "absent")] == [0, 3, 2, 3, -1]
+        with pytest.raises(ValueError, match="clips_per_shard must be 1 or more, got 0"):
+            manifest.add([], clips_per_shard=0)
+
+
+def test_a_block_is_ready_when_nothing_in_it_is_pending_and_something_is_not_sealed(path):
+    part = replace(stored("a"), output="parts/a.mp4")
+    with Manifest(path, writable=True) as manifest:
+        manifest.add([ClipRow(name, "x") for name in "abcd"], clips_per_shard=2)
+        for name in "ac":
+            manifest.record_done(name, part, "ef" * 32, seed=1)
+        assert manifest.blocks_to_seal() == []
+        manifest.record_failed("b", "not a video")
+        assert (manifest.blocks_to_seal(), manifest.blocks_to_seal([1]), manifest.blocks_to_seal([1, 0])) == (
+            [0],
+            [],
+            [0],
+        )
+        assert [row.name for row in manifest.block_rows(0)] == ["a"]
+        shard = StoredShard(0, "shards/000000.tar", "aa" * 32, 5000, 1, 30)
+        manifest.record_shard(shard, ["a"])
+        assert manifest.blocks_to_seal() == []
+        manifest.record_done("b", replace(part, output="parts/b.mp4"), "ef" * 32, seed=1)
+        assert manifest.blocks_to_seal() == [0]
+        manifest.record_shard(replace(shard, clips=2, frames=60), ["a", "b"])
+    with Manifest(path) as manifest:
+        assert manifest.shards() == [replace(shard, clips=2, frames=60)]
+        assert {(row.name, row.output, row.mean) for row in manifest.rows("done") if row.sealed} == {
+            (name, "shards/000000.tar", "shards/000000.tar") for name in "ab"
+        }
+
+
+def test_a_manifest_of_an_earlier_version_is_read_as_it_is_and_brought_up_to_date_by_a_run(path):
+    with Manifest(path, writable=True) as manifest:
+        manifest.add([ClipRow("a", "a.avi")])
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP INDEX clips_by_block; ALTER TABLE clips DROP COLUMN block; DROP TABLE shards;")
+    db.close()
+    with Manifest(path) as manifest:
+        assert (manifest.row("a").block, manifest.shards()) == (-1, [])
+    with Manifest(path, writable=True) as manifest:
+        manifest.add([ClipRow("b", "b.avi")], clips_per_shard=1)
+        assert [(row.name, row.block) for row in manifest.rows()] == [("a", 0), ("b", 1)]
