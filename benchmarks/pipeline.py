@@ -36,7 +36,7 @@ from typing import Any
 import av
 
 from dataset_builder.config import DegradeConfig
-from dataset_builder.runners.local import degrade_dataset
+from dataset_builder.degrade import degrade_dataset
 from dataset_builder.runners.pool import WorkerDied, run_tasks
 from lps_sim import Camera, FilmModel
 from lps_sim.media import sample_clip

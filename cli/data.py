@@ -12,8 +12,8 @@ import click
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
 
 if TYPE_CHECKING:
+    from dataset_builder.degrade import Summary
     from dataset_builder.index import Index
-    from dataset_builder.runners.local import Summary
 
 _LISTED = 20
 _NAMINGS = ("auto", "ntu", "p3ar-pku", "folders", "csv")
@@ -201,7 +201,7 @@ def degrade(
     refused. With one layer count DST is the data set; with several, DST/layers-NN.
     """
     from dataset_builder.config import DegradeConfig
-    from dataset_builder.runners.local import degrade_dataset
+    from dataset_builder.degrade import degrade_dataset
 
     if not layers and not clean:
         raise click.UsageError("give --layers N[,N...], or --clean for clips without film")

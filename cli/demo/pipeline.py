@@ -174,7 +174,7 @@ def _fit(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
 def _degrade(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     """The degraded data set and its clean twin: same camera, size, noise and codec, with and without film."""
     from dataset_builder.config import DegradeConfig
-    from dataset_builder.runners.local import degrade_dataset
+    from dataset_builder.degrade import degrade_dataset
 
     summary = degrade_dataset(
         DegradeConfig(

@@ -1,11 +1,12 @@
-"""Degrade a source tree on this machine: one driver that alone writes the manifest, and worker processes."""
+"""Degrade a whole source: one driver that alone writes the manifests, and workers on this machine or on many."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +14,16 @@ from typing import Any
 
 from lps_sim import __version__
 from lps_sim.camera import Camera
-from lps_sim.files import atomic_path
 from lps_sim.film import FilmModel
 
-from ..clip import ClipResult, ClipSettings, ClipTask, process_clip
-from ..config import DegradeConfig
-from ..index import Index, build_index
-from ..layout import (
-    FILM_FILE,
-    MANIFEST_FILE,
-    PARTIAL,
-    claim_dataset,
-    clear_partial,
-    directories_for,
-    locked,
-    remove_clip,
-)
-from ..manifest import ClipRow, Manifest
-from .pool import WorkerDied, run_tasks
+from .clip import ClipResult, ClipSettings, ClipTask, process_clip
+from .config import DegradeConfig
+from .index import Index, build_index
+from .layout import FILM_FILE, claim_dataset
+from .places import Place, locations_for, opened, place_at
+from .runners.pool import WorkerDied, run_tasks
+from .storage import Location
+from .tasks import Share, plan, time_limit_s
 
 INDEX_FILE = "index.jsonl"
 
@@ -43,7 +36,7 @@ class Summary:
     (path, reason) of source files that are no clips; ``frames`` counts source frames degraded by this run.
     """
 
-    directories: dict[int, Path]
+    directories: dict[int, Location]
     clips: int
     done: int
     already_done: int
@@ -87,7 +80,7 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
 
     A clip that fails is recorded with its reason and the rest goes on; see :class:`Summary`.
     """
-    started = time.monotonic()
+    started_s = time.monotonic()
     film = None
     if config.film is not None and max(config.layers) > 0:
         film = FilmModel.load(config.film).at(config.film_distance_m, config.scene_distance_m)
@@ -98,65 +91,98 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
     if not index.entries:
         reasons = "; ".join(map(str, index.problems[:3])) or "it is empty"
         raise ValueError(f"{config.source}: no usable clip in it: {reasons}")
-    directories = directories_for(config.destination, config.layers)
+    share = Share.parse(config.shard) if config.shard is not None else None
+    locations = locations_for(config.destination, config.layers, share)
+    scratch = config.scratch or Path(tempfile.gettempdir()) / "lps"
     with ExitStack() as stack:
-        manifests = {}
-        for layers, root in directories.items():
+        places: dict[int, Place] = {}
+        for layers, location in locations.items():
+            root = stack.enter_context(place_at(location, scratch))
             settings = _dataset_settings(config, index, film if layers else None, layers, camera, codec)
-            stack.enter_context(locked(root))
-            claim_dataset(root, settings)
+            claim_dataset(root, settings if share is None else {**settings, "job": share.facts(index)})
+            places[layers] = stack.enter_context(opened(location, root))
             if layers and film is not None:
-                _keep_film(film, root)
-            clear_partial(root)
-            stack.callback(_drop_partial, root)
-            manifests[layers] = stack.enter_context(Manifest(root / MANIFEST_FILE, writable=True))
-        if config.source.is_dir():
+                places[layers].keep_film(film)
+        if isinstance(config.destination, Path) and not _is_index(config):
             index.save(config.destination / INDEX_FILE)
-        tasks, kept_failures = _plan(config, index, directories, manifests)
+        manifests = {layers: place.manifest for layers, place in places.items()}
+        todo = plan(index, manifests, codec.get("clips_per_shard"), share, config.retry_failed)
+        for place in places.values():
+            place.clear(place.manifest.names("pending"))
+            place.seal()
+            place.push()
         clip_settings = ClipSettings(
-            film_path=str(next(root for n, root in directories.items() if n) / FILM_FILE) if film else None,
+            film=film,
             camera=camera,
             size=config.size,
             fit=config.fit,
             format=config.format,
             codec=codec,
             seed=config.seed,
+            scratch=scratch if config.ray is not None else config.scratch,
         )
-        work = functools.partial(process_clip, clip_settings)
-        failed = dict(kept_failures)
+        failed = dict(todo.failed)
         done = frames = 0
         if on_progress:
-            on_progress(0, len(tasks), "")
-        outcomes = run_tasks(work, tasks, min(config.worker_count, len(tasks)))
-        for finished, (task, result) in enumerate(outcomes, start=1):
+            on_progress(0, len(todo.wanted), "")
+        work = functools.partial(process_clip, clip_settings)
+        for finished, (task, result) in enumerate(_outcomes(config, work, todo.tasks(index, locations)), start=1):
             if isinstance(result, WorkerDied):
                 result = ClipResult(task.name, error=result.reason)
             if result.fatal:
                 raise OSError(f"stopped at clip {task.name}: {result.error}; the same command goes on from there")
-            _record(result, task, manifests)
+            _record(result, task, places)
             if result.error:
                 failed[task.name] = result.error
             else:
                 done += 1
                 frames += next(iter(result.stored.values())).frames
             if on_progress:
-                on_progress(finished, len(tasks), task.name)
+                on_progress(finished, len(todo.wanted), task.name)
+        for place in places.values():
+            place.seal()
     return Summary(
-        directories=directories,
-        clips=len(index.entries),
+        directories=locations,
+        clips=len(todo.entries),
         done=done,
-        already_done=len(index.entries) - len(tasks) - len(kept_failures),
+        already_done=todo.already_done,
         failed=tuple(sorted(failed.items())),
         problems=tuple((problem.path, problem.reason) for problem in index.problems),
         frames=frames,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started_s,
     )
+
+
+def _outcomes(
+    config: DegradeConfig, work: Callable[[ClipTask], ClipResult], tasks: Iterator[ClipTask]
+) -> Iterator[tuple[ClipTask, ClipResult | WorkerDied]]:
+    limit_s = functools.partial(time_limit_s, config.clip_timeout_s)
+    if config.ray is None:
+        return run_tasks(work, tasks, config.worker_count, limit_s)
+    from .runners.ray_cluster import run_on_ray
+
+    return run_on_ray(work, tasks, config.ray, limit_s, lambda task: task.source_bytes)
+
+
+def _record(result: ClipResult, task: ClipTask, places: dict[int, Place]) -> None:
+    for layers in task.targets:
+        manifest = places[layers].manifest
+        if result.error:
+            manifest.record_failed(task.name, result.error)
+        else:
+            manifest.record_done(task.name, result.stored[layers], result.source_sha256, result.seed)
+        places[layers].seal([task.name])
 
 
 def _check_place(config: DegradeConfig) -> None:
     """A data set inside its own source would be taken for further sources by the next run."""
-    if config.destination.resolve().is_relative_to(config.source.resolve()) and config.source.is_dir():
-        raise ValueError(f"{config.destination}: the destination must not lie inside the source {config.source}")
+    source, destination = config.source, config.destination
+    if isinstance(source, Path) and isinstance(destination, Path):
+        inside = source.is_dir() and destination.resolve().is_relative_to(source.resolve())
+    else:
+        inside = str(destination).startswith(f"{source}/") or str(destination) == str(source)
+    if inside:
+        raise ValueError(f"{destination}: the destination must not lie inside the source {source}")
 
 
 def camera_fields(config: DegradeConfig) -> dict[str, Any]:
@@ -166,13 +192,18 @@ def camera_fields(config: DegradeConfig) -> dict[str, Any]:
     return Camera.from_yaml(config.camera).to_dict()
 
 
+def _is_index(config: DegradeConfig) -> bool:
+    return isinstance(config.source, Path) and not config.source.is_dir() and config.naming != "csv"
+
+
 def _load_index(config: DegradeConfig) -> Index:
-    if not config.source.exists():
+    if isinstance(config.source, Path) and not config.source.exists():
         raise ValueError(f"{config.source}: no such file or folder")
-    if not config.source.is_dir() and config.naming != "csv":
+    if _is_index(config):
         return Index.load(config.source)
-    cached = config.destination / INDEX_FILE
-    cache = Index.load(cached) if cached.is_file() else None
+    cache = None
+    if isinstance(config.destination, Path) and (config.destination / INDEX_FILE).is_file():
+        cache = Index.load(config.destination / INDEX_FILE)
     return build_index(config.source, config.naming, cache=cache)
 
 
@@ -184,6 +215,7 @@ def _dataset_settings(
     camera: dict[str, Any],
     codec: dict[str, Any],
 ) -> dict[str, Any]:
+    source = config.source.resolve() if isinstance(config.source, Path) else config.source
     return {
         "film": {"name": film.name, "file": FILM_FILE, "checksum": film.checksum()} if film else None,
         "layers": layers,
@@ -193,57 +225,7 @@ def _dataset_settings(
         "format": config.format,
         "codec": codec,
         "seed": config.seed,
-        "source": {"path": str(config.source.resolve()), "root": str(index.root), "naming": index.naming},
+        "source": {"path": str(source), "root": str(index.root), "naming": index.naming},
         "package_version": __version__,
         "libraries": {name: importlib.metadata.version(name) for name in ("av", "numpy", "opencv-python-headless")},
     }
-
-
-def _keep_film(film: FilmModel, root: Path) -> None:
-    if not (root / FILM_FILE).exists():
-        with atomic_path(root / FILM_FILE) as temporary:
-            film.save(temporary)
-
-
-def _drop_partial(root: Path) -> None:
-    clear_partial(root)
-    (root / PARTIAL).rmdir()
-
-
-def _plan(
-    config: DegradeConfig, index: Index, directories: dict[int, Path], manifests: dict[int, Manifest]
-) -> tuple[list[ClipTask], dict[str, str]]:
-    """Bring the manifests up to date; the tasks left, and the failures of earlier runs that are not tried again."""
-    missing: dict[str, dict[int, Path]] = {}
-    failures: dict[str, str] = {}
-    names = set(index.names())
-    for layers, manifest in manifests.items():
-        root = directories[layers]
-        manifest.add(ClipRow(entry.name, str(index.source(entry)), entry.label) for entry in index.entries)
-        manifest.record_problems((problem.path, problem.reason) for problem in index.problems)
-        for row in manifest.rows("failed"):
-            if row.name not in names:
-                continue
-            if config.retry_failed:
-                missing.setdefault(row.name, {})[layers] = root
-            else:
-                failures[row.name] = row.error
-        for name in manifest.names("pending"):
-            if name in names:
-                # Left by a run that was killed between a file's last rename and its row.
-                remove_clip(root, name)
-                missing.setdefault(name, {})[layers] = root
-    tasks = [
-        ClipTask(entry.name, index.source(entry), entry.fps, missing[entry.name])
-        for entry in index.entries
-        if entry.name in missing
-    ]
-    return tasks, {name: error for name, error in failures.items() if name not in missing}
-
-
-def _record(result: ClipResult, task: ClipTask, manifests: dict[int, Manifest]) -> None:
-    for layers in task.targets:
-        if result.error:
-            manifests[layers].record_failed(task.name, result.error)
-        else:
-            manifests[layers].record_done(task.name, result.stored[layers], result.source_sha256, result.seed)
