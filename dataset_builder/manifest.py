@@ -252,6 +252,14 @@ class Manifest:
                 ((stored.output, stored.output, name) for name in names),
             )
 
+    def take(self, rows: Iterable[ClipRow]) -> None:
+        """Add whole rows of another manifest, in place of any of the same name."""
+        holes = ", ".join(f":{name}" for name in _COLUMNS)
+        with self._transaction():
+            self._db.executemany(
+                f"INSERT OR REPLACE INTO clips ({', '.join(_COLUMNS)}) VALUES ({holes})", map(asdict, rows)
+            )
+
     def record_problems(self, problems: Iterable[tuple[str, str]]) -> None:
         """Replace the list of source files that are no clips, as (path, reason)."""
         with self._transaction():

@@ -52,7 +52,7 @@ def run_on_ray(
     started = not ray.is_initialized()
     if started:
         try:
-            ray.init(address=address, log_to_driver=False)
+            ray.init(address=address, log_to_driver=False, logging_level="warning")
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ValueError(f"ray: no cluster at {address!r} ({' '.join(str(error).split())})") from error
     remote = ray.remote(num_cpus=1, max_retries=_NODE_DEATHS)(_run_batch)
