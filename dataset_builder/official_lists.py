@@ -15,9 +15,7 @@ def read_ucf101_lists(folder: Path, number: int) -> dict[str, str]:
     ``trainlist01.txt`` holds lines ``Class/v_Class_g08_c01.avi 1`` (the class's number behind the name), and
     ``testlist01.txt`` the same without the number. Raises ValueError with file and line for anything else.
     """
-    return {
-        name: side for side in ("train", "test") for name in _ucf101_names(folder / f"{side}list{number:02d}.txt")
-    }
+    return {name: side for side in ("train", "test") for name in _ucf101_names(folder / f"{side}list{number:02d}.txt")}
 
 
 def _ucf101_names(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Every way to divide clips, by name: official, one-shot, identity, random, and the lists that a data set comes with."""
+"""Every way to divide clips, by name: official, one-shot, identity, random, and by a data set's own lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lps_sim.errors import UnknownNameError
 from .identity import UNSEEN_SHARE, VerificationPair, identity_closed_set, seen_and_unseen, verification_pairs
 from .naming import parse_name
 from .official_lists import read_hmdb51_lists, read_ucf101_lists
-from .selection import ListedClip, few_shot, split_by_group
+from .selection import ListedClip, clips_with_class, few_shot, split_by_group
 from .splits import PROTOCOLS, split_names, validation_performers
 
 # fmt: off
@@ -109,9 +109,7 @@ def _maker(protocol: str) -> Callable[[Sequence[ListedClip], str, SplitOptions],
 def _official(clips: Sequence[ListedClip], protocol: str, options: SplitOptions) -> SplitLists:
     split = split_names([clip.name for clip in clips], protocol, options.validation_share)
     lists = {"train": split.train, "val": split.val, "test": split.test}
-    return SplitLists(
-        protocol, lists, outside=split.outside, validation_performers=split.validation_performers
-    )
+    return SplitLists(protocol, lists, outside=split.outside, validation_performers=split.validation_performers)
 
 
 def _one_shot(clips: Sequence[ListedClip], protocol: str, options: SplitOptions) -> SplitLists:
@@ -122,8 +120,9 @@ def _one_shot(clips: Sequence[ListedClip], protocol: str, options: SplitOptions)
     exemplars = tuple(name for name in novel if name in ONE_SHOT_EXEMPLARS)
     test = tuple(name for name in novel if name not in ONE_SHOT_EXEMPLARS)
     shown = {samples[name].action for name in exemplars}
-    if unshown := sorted({samples[name].action for name in test} - shown):
-        raise ValueError(f"names: no exemplar of action A{unshown[0]:03d}; the protocol's are {ONE_SHOT_EXEMPLARS[0]}, ...")
+    if unshown := {samples[name].action for name in test} - shown:
+        missing = next(name for name in ONE_SHOT_EXEMPLARS if parse_name(name).action in unshown)
+        raise ValueError(f"names: {missing}, the protocol's exemplar of its action, is not among the clips")
     lists = {
         "train": tuple(name for name in training if samples[name].performer not in held),
         "val": tuple(name for name in training if samples[name].performer in held),
@@ -150,7 +149,7 @@ def _verification(clips: Sequence[ListedClip], protocol: str, options: SplitOpti
 def _random(clips: Sequence[ListedClip], protocol: str, options: SplitOptions) -> SplitLists:
     if not 0 < options.train_share < 1:
         raise ValueError(f"train share must be above 0 and below 1, got {options.train_share}")
-    test = split_by_group(_labelled(clips), 1 - options.train_share, options.seed, "test")
+    test = split_by_group(clips_with_class(clips), 1 - options.train_share, options.seed, "test")
     return SplitLists(protocol, _with_validation(clips, test, options))
 
 
@@ -159,7 +158,7 @@ def _listed(clips: Sequence[ListedClip], protocol: str, options: SplitOptions) -
     if options.lists is None:
         raise ValueError(f"lists: {protocol} needs the folder of {dataset.upper()}'s own lists, got none")
     sides = {"ucf101": read_ucf101_lists, "hmdb51": read_hmdb51_lists}[dataset](options.lists, int(number))
-    inside = [clip for clip in _labelled(clips) if sides.get(clip.name)]
+    inside = [clip for clip in clips_with_class(clips) if sides.get(clip.name)]
     if not inside:
         example = next(iter(sides))
         raise ValueError(f"lists: none of their names is a clip, such as {example!r}; index the folder of the classes")
@@ -173,9 +172,7 @@ def _listed(clips: Sequence[ListedClip], protocol: str, options: SplitOptions) -
     )
 
 
-def _with_validation(
-    clips: Sequence[ListedClip], test: set[str], options: SplitOptions
-) -> dict[str, tuple[str, ...]]:
+def _with_validation(clips: Sequence[ListedClip], test: set[str], options: SplitOptions) -> dict[str, tuple[str, ...]]:
     training = [clip for clip in clips if clip.name not in test]
     held = split_by_group(training, options.validation_share, options.seed, "validation")
     return {
@@ -183,13 +180,6 @@ def _with_validation(
         "val": tuple(clip.name for clip in training if clip.name in held),
         "test": tuple(clip.name for clip in clips if clip.name in test),
     }
-
-
-def _labelled(clips: Sequence[ListedClip]) -> Sequence[ListedClip]:
-    for clip in clips:
-        if not clip.action:
-            raise ValueError(f"name: {clip.name!r} has no class: neither a folder, a CSV label nor a sample's name tells it")
-    return clips
 
 
 def _others(clips: Sequence[ListedClip], names: Iterable[str]) -> tuple[str, ...]:

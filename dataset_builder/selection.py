@@ -1,4 +1,4 @@
-"""Choosing clips: what an index or data set lists, subsets by action, performer, camera and setup, and few-shot sets."""
+"""Choosing clips: what an index or data set lists, subsets by action, performer, camera, setup, and few-shot sets."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class ListedClip:
 
     @cached_property
     def sample(self) -> SampleName | None:
-        """What an NTU or P3AR-PKU name says; None for a clip that is labelled by folder or CSV, or by nothing."""
+        """What an NTU or P3AR-PKU name says; None for any other name."""
         try:
-            return None if self.label else parse_name(self.name)
+            return parse_name(self.name)
         except ValueError:
             return None
 
     @property
     def action(self) -> str:
         """The class: its label, or the action's name; empty when neither is known."""
-        if self.sample is None:
+        if self.label or self.sample is None:
             return self.label
         return (NTU_ACTIONS if self.sample.dataset == "ntu" else PKU_ACTIONS)[self.sample.action - 1]
 
@@ -61,6 +61,14 @@ def list_clips(path: Path) -> list[ListedClip]:
         return [ListedClip(e.name, e.label, e.frames, e.width, e.height) for e in Index.load(path).entries]
     with Manifest(find_datasets(path)[0] / MANIFEST_FILE) as manifest:
         return [ListedClip(row.name, row.label, row.frames, row.width, row.height) for row in manifest.rows()]
+
+
+def clips_with_class(clips: Sequence[ListedClip]) -> Sequence[ListedClip]:
+    """The clips themselves. Raises ValueError for one whose class nothing tells."""
+    for clip in clips:
+        if not clip.action:
+            raise ValueError(f"name: {clip.name!r} has no class: no folder, CSV label or sample's name tells it")
+    return clips
 
 
 def source_recording(name: str, label: str) -> str:
@@ -109,7 +117,7 @@ class Selection:
     def _names_of_actions(self, clips: Sequence[ListedClip]) -> frozenset[str] | None:
         if self.actions is None:
             return None
-        kinds = {clip.sample.dataset for clip in clips if clip.sample}
+        kinds = {clip.sample.dataset for clip in clips if clip.sample and not clip.label}
         numbered = NTU_ACTIONS if "ntu" in kinds else PKU_ACTIONS if kinds else ()
         known = {clip.action for clip in clips} | set(numbered)
         names = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from lps_sim.files import write_atomic
 
 from .identity import VerificationPair
 from .protocols import SplitLists
-from .selection import ListedClip
+from .selection import ListedClip, clips_with_class
 
 # pyskl's own names for the official sides, whose "val" is the test side: key -> our lists.
 _PYSKL_NAMES = {
@@ -46,17 +46,16 @@ def read_pairs(path: Path) -> list[VerificationPair]:
     return pairs
 
 
-def class_labels(clips: Iterable[ListedClip]) -> dict[str, int]:
-    """Zero-based label of each clip by name: its action's number less one, or its class's place in sorted order.
+def class_labels(clips: Sequence[ListedClip]) -> dict[str, int]:
+    """Zero-based label of each clip by name: its class's place in sorted order, or its action's number less one.
 
     Raises ValueError for a clip of no class.
     """
-    clips = list(clips)
-    classes = {label: index for index, label in enumerate(sorted({clip.label for clip in clips if not clip.sample}))}
-    if "" in classes:
-        clip = next(clip for clip in clips if not clip.sample and not clip.label)
-        raise ValueError(f"name: {clip.name!r} has no class: neither a folder, a CSV label nor a sample's name tells it")
-    return {clip.name: clip.sample.action - 1 if clip.sample else classes[clip.label] for clip in clips}
+    classes = {label: index for index, label in enumerate(sorted({clip.label for clip in clips if clip.label}))}
+    labels = {}
+    for clip in clips_with_class(clips):
+        labels[clip.name] = clip.sample.action - 1 if clip.sample and not clip.label else classes[clip.label]
+    return labels
 
 
 def pyskl_annotations(clips: Sequence[ListedClip], split: SplitLists) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataset_builder.identity import (
 
 from ..data import sample_of
 
+
 @dataclass(frozen=True)
 class IdentityProtocol:
     """Clips of an identity attack.
