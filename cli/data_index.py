@@ -139,8 +139,12 @@ def split(
         cameras=options["cameras"],
         setups=options["setups"],
     )
+    try:
+        chosen = selection.of(clips)
+    except UnknownNameError as error:
+        raise click.BadParameter(str(error), param_hint="--actions") from error
     result = make_split(
-        selection.of(clips),
+        chosen,
         protocol,
         SplitOptions(
             validation_share=options["validation"],

@@ -140,6 +140,17 @@ def test_exclude_lists_in_the_authors_format_leave_names_out(ntu_tree, tmp_path)
     assert index.problems == ()
 
 
+def test_the_headers_of_both_published_lists_are_skipped(tmp_path):
+    for total, data_set in ((302, "NTU RGB+D"), (535, "NTU RGB+D 120")):
+        header = (
+            f'{total} of the captured samples in the "{data_set}" dataset have missing or incomplete skeleton data.\n'
+            "If you are working on skeleton-based analysis, please ignore these files in your training and testing "
+            "procedures.\n\n"
+        )
+        (tmp_path / "list.txt").write_text(header + "S001C002P005R002A008\r\nS001C002P006R001A008\r\n")
+        assert read_exclude_list(tmp_path / "list.txt") == ["S001C002P005R002A008", "S001C002P006R001A008"]
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [("S001C001P001R001A001\noops\n", "line 2: name: 'oops' is not an NTU"), ("just a header\n", "no sample names")],
