@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+_LISTED = 20
 
 
 class LpsGroup(click.Group):
@@ -134,6 +137,28 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def print_json(result: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(result, indent=2, default=str))
+
+
+def list_failures(title: str, items: list[str], more: str) -> None:
+    """The failures on stderr, one line each; past the first few, where to see the rest."""
+    if items:
+        click.echo(f"{title}: {len(items)}", err=True)
+        for item in items[:_LISTED]:
+            click.echo(f"  {item}", err=True)
+        if len(items) > _LISTED:
+            click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
+
+
+@contextlib.contextmanager
+def progress_counts(description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr, fed by (done, total, name)."""
+    with progress_display() as display:
+        bar = display.add_task(description, total=None)
+
+        def update(done: int, total: int, name: str) -> None:
+            display.update(bar, completed=done, total=total)
+
+        yield update
 
 
 def progress_display() -> Progress:

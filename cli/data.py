@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
+from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, list_failures, print_json, progress_counts
+from .data_index import NAMINGS, index, split
 
 if TYPE_CHECKING:
     from dataset_builder.degrade import Summary
-    from dataset_builder.index import Index
 
-_LISTED = 20
-_NAMINGS = ("auto", "ntu", "p3ar-pku", "folders", "csv")
 _INTERRUPTED = 130
 _PATH = click.Path(path_type=Path)
 
@@ -26,141 +22,14 @@ def data() -> None:
     """Index, split, degrade and verify data sets; render labelled clips."""
 
 
-@contextlib.contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr, fed by (done, total, name)."""
-    with progress_display() as display:
-        bar = display.add_task(description, total=None)
-
-        def update(done: int, total: int, name: str) -> None:
-            display.update(bar, completed=done, total=total)
-
-        yield update
+for command in (index, split):
+    data.add_command(command)
 
 
 def _stopped(ctx: click.Context) -> NoReturn:
     """The end of a command that Ctrl-C stopped between two clips."""
     click.echo("stopped; the same command goes on from here", err=True)
     ctx.exit(_INTERRUPTED)
-
-
-def _list_failures(title: str, items: list[str], more: str) -> None:
-    """The failures on stderr, one line each; past the first few, where to see the rest."""
-    if items:
-        click.echo(f"{title}: {len(items)}", err=True)
-        for item in items[:_LISTED]:
-            click.echo(f"  {item}", err=True)
-        if len(items) > _LISTED:
-            click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
-
-
-@data.command()
-@click.argument("src", type=_PATH)
-@click.option(
-    "-o", "--output", "index_path", type=_PATH, default=Path("index.jsonl"), show_default=True, help="INDEX file."
-)
-@click.option("--naming", type=click.Choice(_NAMINGS), default="auto", show_default=True, help="How files are named.")
-@click.option("--exclude", multiple=True, type=_PATH, help="List of names to leave out, one a line; repeatable.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Files probed at once.")
-@json_option
-@click.pass_context
-def index(
-    ctx: click.Context,
-    src: Path,
-    index_path: Path,
-    naming: str,
-    exclude: tuple[Path, ...],
-    workers: int | None,
-    as_json: bool,
-) -> None:
-    """Scan and probe SRC: a folder of videos or, with --naming csv, a CSV file with a column path.
-
-    Files that were probed before (an INDEX of the same name is there) and have not changed are not opened again.
-    Exit status 1 when files had to be refused; the index of the others is written all the same.
-    """
-    from dataset_builder.index import Index, build_index
-
-    cache = Index.load(index_path) if index_path.is_file() else None
-    with _progress("probing") as update:
-        built = build_index(src, naming, exclude, workers, cache, update)
-    if not built.entries and built.problems:
-        raise click.ClickException(_no_clip(src, built))
-    built.save(index_path)
-    if as_json:
-        print_json(
-            {
-                "index": str(index_path),
-                "naming": built.naming,
-                "clips": len(built.entries),
-                "frames": sum(entry.frames for entry in built.entries),
-                "excluded": len(built.excluded),
-                "problems": [{"path": problem.path, "reason": problem.reason} for problem in built.problems],
-            }
-        )
-    else:
-        frames = sum(entry.frames for entry in built.entries)
-        click.echo(f"{index_path}: {len(built.entries)} clips, {frames} frames, naming {built.naming}")
-        if built.excluded:
-            click.echo(f"left out by exclude lists: {len(built.excluded)}")
-    if built.problems:
-        _list_failures("files refused", [str(problem) for problem in built.problems], f"see {index_path}")
-        ctx.exit(1)
-
-
-def _no_clip(src: Path, built: Index) -> str:
-    first, rest = built.problems[0], len(built.problems) - 1
-    return f"{src}: no usable clip in it: {first}" + (f" (and {rest} more)" if rest else "")
-
-
-@data.command()
-@click.argument("index", type=_PATH)
-@click.option("--protocol", required=True, help="ntu120-xsub, ntu120-xset, ntu60-xsub, ntu60-xview or p3ar-pku.")
-@click.option("--out", type=_PATH, help="Folder of the lists; default: splits/PROTOCOL beside INDEX.")
-@click.option("--validation", type=float, default=0.1, show_default=True, help="Share of training performers held out.")
-@json_option
-def split(index: Path, protocol: str, out: Path | None, validation: float, as_json: bool) -> None:
-    """Write train.txt, val.txt and test.txt, one name a line, for INDEX: an index file or a data set directory.
-
-    val.txt holds the clips of validation performers, who are not trained on.
-    """
-    from dataset_builder.splits import PROTOCOLS, split_names
-    from lps_sim.errors import UnknownNameError
-    from lps_sim.files import write_atomic
-
-    if protocol not in PROTOCOLS:
-        raise click.BadParameter(str(UnknownNameError("protocol", protocol, PROTOCOLS)), param_hint="--protocol")
-    result = split_names(_names_of(index), protocol, validation)
-    folder = out or (index if index.is_dir() else index.parent) / "splits" / protocol
-    sides = {"train": result.train, "val": result.val, "test": result.test}
-    for name, clips in sides.items():
-        write_atomic(folder / f"{name}.txt", "".join(f"{clip}\n" for clip in clips))
-    if as_json:
-        print_json(
-            {
-                "protocol": protocol,
-                "out": str(folder),
-                **{name: len(clips) for name, clips in sides.items()},
-                "outside": len(result.outside),
-                "validation_performers": result.validation_performers,
-            }
-        )
-        return
-    click.echo(f"{folder}: " + ", ".join(f"{name} {len(clips)}" for name, clips in sides.items()))
-    click.echo(f"validation performers: {', '.join(map(str, result.validation_performers)) or 'none'}")
-    if result.outside:
-        click.echo(f"not covered by {protocol}: {len(result.outside)}")
-
-
-def _names_of(path: Path) -> list[str]:
-    """Names in an index file, or of all clips in a data set's manifest."""
-    from dataset_builder.index import Index
-    from dataset_builder.layout import MANIFEST_FILE, find_datasets
-    from dataset_builder.manifest import Manifest
-
-    if not path.is_dir():
-        return Index.load(path).names()
-    with Manifest(find_datasets(path)[0] / MANIFEST_FILE) as manifest:
-        return [row.name for row in manifest.rows()]
 
 
 def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -186,7 +55,7 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--gop", type=click.IntRange(1, 600), default=12, show_default=True, help="Frames between key frames.")
 @click.option("--pixel-format", help="Such as yuv420p or yuv444p (odd sizes).")
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="For --format frames.")
-@click.option("--naming", type=click.Choice(_NAMINGS), default="auto", show_default=True, help="When SRC is a folder.")
+@click.option("--naming", type=click.Choice(NAMINGS), default="auto", show_default=True, help="When SRC is a folder.")
 @click.option("--workers", type=click.IntRange(0, 1024), help="Worker processes; default: all processors.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--retry-failed", is_flag=True, help="Do clips again that failed before.")
@@ -231,7 +100,7 @@ def degrade(
         retry_failed=options["retry_failed"],
     )
     try:
-        with _progress("degrading") as update:
+        with progress_counts("degrading") as update:
             summary = degrade_dataset(config, update)
     except KeyboardInterrupt:
         _stopped(ctx)
@@ -250,8 +119,8 @@ def _report_degrade(summary: Summary, dst: Path, as_json: bool) -> None:
             f"clips: {summary.done} done, {summary.already_done} done before, {len(summary.failed)} failed; "
             f"{summary.frames} frames, {rate:.1f} a second"
         )
-    _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed], f"lps data status {dst}")
-    _list_failures("files refused", [f"{p}: {reason}" for p, reason in summary.problems], f"lps data status {dst}")
+    list_failures("failed", [f"{name}: {error}" for name, error in summary.failed], f"lps data status {dst}")
+    list_failures("files refused", [f"{p}: {reason}" for p, reason in summary.problems], f"lps data status {dst}")
 
 
 @data.command()
@@ -306,7 +175,7 @@ def verify(ctx: click.Context, dst: Path, workers: int | None, as_json: bool) ->
     from dataset_builder.layout import find_datasets
     from dataset_builder.verify import verify_dataset
 
-    with _progress("verifying") as update:
+    with progress_counts("verifying") as update:
         verdicts = [verify_dataset(root, workers, update) for root in find_datasets(dst)]
     if as_json:
         print_json([verdict.to_dict() for verdict in verdicts])
@@ -376,7 +245,7 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
     options["workers"] = options["workers"] or os.cpu_count() or 1
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        with _progress("rendering") as update:
+        with progress_counts("rendering") as update:
             summary = render(SynthesizeConfig(destination=dst, **given), lambda done, total: update(done, total, ""))
     except KeyboardInterrupt:
         _stopped(ctx)
@@ -388,5 +257,5 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
             f"{dst}: {summary.rendered} clips rendered, {summary.skipped} there before, {len(summary.failed)} failed; "
             f"{summary.frames} frames, {rate:.1f} a second"
         )
-    _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
+    list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
