@@ -137,7 +137,7 @@ def print_json(result: Any) -> None:
 
 
 def progress_display() -> Progress:
-    """The progress display of every long command: on stderr, with count, rate and time left.
+    """The progress bars of commands of several steps: on stderr, with count and time left (clips: :mod:`cli.progress`).
 
     A task that an error ends before its first step leaves no bar, so that the error stands alone.
     """

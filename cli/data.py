@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
+from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json
+from .progress import counted
 
 if TYPE_CHECKING:
     from dataset_builder.index import Index
@@ -24,18 +23,6 @@ _PATH = click.Path(path_type=Path)
 @click.group(cls=LpsGroup)
 def data() -> None:
     """Index, split, degrade and verify data sets; render labelled clips."""
-
-
-@contextlib.contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr, fed by (done, total, name)."""
-    with progress_display() as display:
-        bar = display.add_task(description, total=None)
-
-        def update(done: int, total: int, name: str) -> None:
-            display.update(bar, completed=done, total=total)
-
-        yield update
 
 
 def _stopped(ctx: click.Context) -> NoReturn:
@@ -81,7 +68,7 @@ def index(
     from dataset_builder.index import Index, build_index
 
     cache = Index.load(index_path) if index_path.is_file() else None
-    with _progress("probing") as update:
+    with counted("probing", "files") as update:
         built = build_index(src, naming, exclude, workers, cache, update)
     if not built.entries and built.problems:
         raise click.ClickException(_no_clip(src, built))
@@ -231,7 +218,7 @@ def degrade(
         retry_failed=options["retry_failed"],
     )
     try:
-        with _progress("degrading") as update:
+        with counted("degrading") as update:
             summary = degrade_dataset(config, update)
     except KeyboardInterrupt:
         _stopped(ctx)
@@ -306,8 +293,10 @@ def verify(ctx: click.Context, dst: Path, workers: int | None, as_json: bool) ->
     from dataset_builder.layout import find_datasets
     from dataset_builder.verify import verify_dataset
 
-    with _progress("verifying") as update:
-        verdicts = [verify_dataset(root, workers, update) for root in find_datasets(dst)]
+    verdicts = []
+    for root in find_datasets(dst):
+        with counted(f"verifying {root.name}") as update:
+            verdicts.append(verify_dataset(root, workers, update))
     if as_json:
         print_json([verdict.to_dict() for verdict in verdicts])
     for verdict in verdicts:
@@ -376,8 +365,8 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
     options["workers"] = options["workers"] or os.cpu_count() or 1
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        with _progress("rendering") as update:
-            summary = render(SynthesizeConfig(destination=dst, **given), lambda done, total: update(done, total, ""))
+        with counted("rendering") as update:
+            summary = render(SynthesizeConfig(destination=dst, **given), update)
     except KeyboardInterrupt:
         _stopped(ctx)
     if as_json:
