@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from lps_sim.errors import UnknownNameError
+
 Status = Literal["pending", "done", "failed"]
 STATUSES: tuple[Status, ...] = ("pending", "done", "failed")
 
@@ -174,6 +176,16 @@ class Manifest:
         )
         for row in self._db.execute(query, values):
             yield ClipRow(*row)
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Some columns of every row, in the order of ``names``, one row at a time: for counts over many clips.
+
+        Raises ValueError for a column that a row does not have.
+        """
+        for name in names:
+            if name not in _COLUMNS:
+                raise UnknownNameError("names", name, _COLUMNS)
+        yield from self._db.execute(f"SELECT {', '.join(names)} FROM clips")
 
     def row(self, name: str) -> ClipRow | None:
         """A clip's row, or None."""
