@@ -1,4 +1,4 @@
-"""``lps data``: index, split, degrade and verify data sets; render labelled clips."""
+"""``lps data``: index, split, degrade, verify and describe data sets; render labelled clips."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json
+from .data_stats import stats_command
 from .progress import counted
 
 if TYPE_CHECKING:
@@ -379,3 +380,6 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
         )
     _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
+
+
+data.add_command(stats_command)

@@ -38,7 +38,7 @@ OTHER_REASONS = "other reasons"
 
 @dataclass(frozen=True)
 class Group:
-    """The clips of one action, performer, camera ...: ``key`` as in the names (A008), ``label`` what it means, or ""."""
+    """The clips of one action, performer, camera ...: ``key`` as in the names (A008), ``label`` its meaning or ""."""
 
     key: str
     label: str

@@ -3,10 +3,10 @@
 With Y the luminance of a pixel (ITU-R BT.709 weights on linear RGB, 1 = full scale):
 
 - brightness: the mean of Y over pixels and frames;
-- RMS contrast: the standard deviation of Y over a frame's pixels by its mean, averaged over frames (Peli 1990, JOSA A 7,
-  with the mean divided out, so that exposure and the film's transmittance cancel and its blur and veil remain);
-- temporal RMS: the root of the mean over pixels of the variance of Y over the sampled frames, by the brightness: motion
-  and sensor noise.
+- RMS contrast: the standard deviation of Y over a frame's pixels by its mean, averaged over frames (Peli 1990, JOSA A
+  7:2032, with the mean divided out: exposure and the film's transmittance cancel, its blur and veil remain);
+- temporal RMS: the root of the mean over pixels of the variance of Y over the sampled frames, by the brightness:
+  motion and sensor noise.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class LightMeter:
         after: dict[str, SampledClip] = {}
         for row, outcome in self._measure(rows, _stored_frames(open_reader(root)), _transfer(settings)):
             if isinstance(outcome, str):
-                unreadable.add(row.name, outcome)
+                unreadable.add(row.name, outcome, str(root / row.output))
             else:
                 after[row.name] = outcome
         is_clean = int(settings["layers"]) == 0
@@ -194,6 +194,10 @@ class LightMeter:
         self, rows: list[ClipRow], place: str, frames: Frames, transfer: Transfer, without: ReasonCounter
     ) -> dict[str, SampledClip]:
         new = [row for row in rows if (place, row.name) not in self._clean]
+        if self._on_clip:
+            for row in rows:
+                if (place, row.name) in self._clean:
+                    self._on_clip(row.name)
         for row, outcome in self._measure(new, frames, transfer):
             self._clean[place, row.name] = outcome
         found = {}
