@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -149,20 +148,8 @@ def list_failures(title: str, items: list[str], more: str) -> None:
             click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
 
 
-@contextlib.contextmanager
-def progress_counts(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr, fed by (done, total, name)."""
-    with progress_display() as display:
-        bar = display.add_task(description, total=None)
-
-        def update(done: int, total: int, name: str) -> None:
-            display.update(bar, completed=done, total=total)
-
-        yield update
-
-
 def progress_display() -> Progress:
-    """The progress display of every long command: on stderr, with count, rate and time left.
+    """The progress bars of commands of several steps: on stderr, with count and time left (clips: :mod:`cli.progress`).
 
     A task that an error ends before its first step leaves no bar, so that the error stands alone.
     """

@@ -1,4 +1,4 @@
-"""``lps data``: index, split, degrade and verify data sets; render labelled clips."""
+"""``lps data``: index, split, degrade, verify and describe data sets; render labelled clips."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, list_failures, print_json, progress_counts
+from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, list_failures, print_json
 from .data_index import NAMINGS, index, split
+from .data_stats import stats_command
+from .progress import counted
 
 if TYPE_CHECKING:
     from dataset_builder.degrade import Summary
@@ -22,7 +24,7 @@ def data() -> None:
     """Index, split, degrade and verify data sets; render labelled clips."""
 
 
-for command in (index, split):
+for command in (index, split, stats_command):
     data.add_command(command)
 
 
@@ -100,7 +102,7 @@ def degrade(
         retry_failed=options["retry_failed"],
     )
     try:
-        with progress_counts("degrading") as update:
+        with counted("degrading") as update:
             summary = degrade_dataset(config, update)
     except KeyboardInterrupt:
         _stopped(ctx)
@@ -175,7 +177,7 @@ def verify(ctx: click.Context, dst: Path, workers: int | None, as_json: bool) ->
     from dataset_builder.layout import find_datasets
     from dataset_builder.verify import verify_dataset
 
-    with progress_counts("verifying") as update:
+    with counted("verifying") as update:
         verdicts = [verify_dataset(root, workers, update) for root in find_datasets(dst)]
     if as_json:
         print_json([verdict.to_dict() for verdict in verdicts])
@@ -245,7 +247,7 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
     options["workers"] = options["workers"] or os.cpu_count() or 1
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        with progress_counts("rendering") as update:
+        with counted("rendering") as update:
             summary = render(SynthesizeConfig(destination=dst, **given), lambda done, total: update(done, total, ""))
     except KeyboardInterrupt:
         _stopped(ctx)
@@ -259,3 +261,4 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
         )
     list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
+

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import json_option, list_failures, print_json, progress_counts
+from .common import json_option, list_failures, print_json
+from .progress import counted
 
 if TYPE_CHECKING:
     from dataset_builder.index import Index
@@ -67,7 +68,7 @@ def index(
     from dataset_builder.index import Index, build_index
 
     cache = Index.load(index_path) if index_path.is_file() else None
-    with progress_counts("probing") as update:
+    with counted("probing", "files") as update:
         built = build_index(src, naming, exclude, workers, cache, update, sha256)
     if not built.entries and built.problems:
         raise click.ClickException(_no_clip(src, built))

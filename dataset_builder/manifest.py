@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from lps_sim.errors import UnknownNameError
+
 PARTS, SHARDS = "parts", "shards"
 """Folders of finished clips whose shard is not complete, and of the shards."""
 
@@ -278,6 +280,16 @@ class Manifest:
         where, values = ("", ()) if status is None else ("WHERE status = ?", (status,))
         for row in self._db.execute(f"{self._select} {where} ORDER BY name", values):
             yield ClipRow(*row)
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Some columns of every row, in the order of ``names``, one row at a time: for counts over many clips.
+
+        Raises ValueError for a column that a row does not have.
+        """
+        for name in names:
+            if name not in _COLUMNS:
+                raise UnknownNameError("names", name, _COLUMNS)
+        yield from self._db.execute(f"SELECT {', '.join(names)} FROM clips")
 
     def row(self, name: str) -> ClipRow | None:
         """A clip's row, or None."""
