@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
+from .data_export import export_command
 
 if TYPE_CHECKING:
     from dataset_builder.index import Index
@@ -390,3 +391,6 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
         )
     _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
+
+
+data.add_command(export_command)
