@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, list_failures, print_json
+from .data_export import export_command
 from .data_index import NAMINGS, index, split
 from .data_stats import stats_command
 from .progress import counted
@@ -24,7 +25,7 @@ def data() -> None:
     """Index, split, degrade and verify data sets; render labelled clips."""
 
 
-for command in (index, split, stats_command):
+for command in (index, split, export_command, stats_command):
     data.add_command(command)
 
 
@@ -261,4 +262,3 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
         )
     list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
-

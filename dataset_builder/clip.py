@@ -95,7 +95,7 @@ def process_clip(settings: ClipSettings, task: ClipTask) -> ClipResult:
     except Exception as error:  # the border of a worker: whatever a clip does, the run goes on and the reason is kept
         for location in task.targets.values():
             _withdraw(settings, task.name, location)
-        return ClipResult(task.name, error=describe(error), fatal=_is_fatal(error))
+        return ClipResult(task.name, error=describe(error), fatal=is_fatal(error))
 
 
 def _withdraw(settings: ClipSettings, name: str, location: Location) -> None:
@@ -156,7 +156,8 @@ def describe(error: BaseException) -> str:
     return message if isinstance(error, (ValueError, OSError)) and message else f"{type(error).__name__}: {message}"
 
 
-def _is_fatal(error: BaseException | None) -> bool:
+def is_fatal(error: BaseException | None) -> bool:
+    """Whether an error is the disk's and not the clip's."""
     while error is not None:
         if getattr(error, "errno", None) in _FATAL_ERRNO:
             return True

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -94,6 +95,12 @@ def claim_dataset(root: Path, settings: dict[str, Any]) -> None:
     ]
     if differing:
         raise ValueError(f"{root}: was made with other settings ({'; '.join(differing)}); choose another directory")
+
+
+def dataset_digest(settings: dict[str, Any]) -> str:
+    """SHA-256 of what decides the bytes of a data set's clips: all of ``dataset.json`` that may not change."""
+    facts = {key: value for key, value in settings.items() if key not in _FREE}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

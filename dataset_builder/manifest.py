@@ -163,7 +163,7 @@ class Manifest:
         for mode in ("mode=ro", "immutable=1"):
             db = sqlite3.connect(f"{self.path.resolve().as_uri()}?{mode}", uri=True, timeout=30)
             try:
-                db.execute("SELECT count(*) FROM clips").fetchone()
+                db.execute("SELECT 1 FROM clips LIMIT 1").fetchone()
                 return db
             except sqlite3.OperationalError:
                 db.close()

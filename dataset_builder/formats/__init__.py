@@ -20,7 +20,7 @@ from ..layout import read_dataset
 if TYPE_CHECKING:
     from .base import ClipReader, ClipWriter
 
-__all__ = ["FORMATS", "open_reader", "writer_class"]
+__all__ = ["FORMATS", "SHARDED", "open_reader", "writer_class"]
 
 FORMATS = {
     "mp4": ("mp4", "Mp4Writer", "Mp4Reader"),
@@ -29,6 +29,8 @@ FORMATS = {
     "webdataset": ("webdataset", "WebDatasetWriter", "WebDatasetReader"),
 }
 """Format name -> (module, writer, reader)."""
+SHARDED = ("hdf5", "webdataset")
+"""Formats of many clips a file."""
 
 
 def _home(format_name: str) -> tuple[str, str, str]:

@@ -1,0 +1,67 @@
+"""Samples out of every format, read by forked and by spawned processes."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import ConcatDataset, DataLoader
+
+from dataset_builder.config import FORMATS
+from training.config import DataConfig
+from training.data import ClipDataset, Labels, collate, open_dataset
+
+from ..dataset_builder.test_formats import CODEC_ERROR_DN, moving_clip, write_dataset
+from .toy import FRAMES, SIDE, MovingBlobs
+
+
+class MovingBars(MovingBlobs):
+    """Every clip the same bar, smooth enough for any codec and elsewhere in every frame."""
+
+    def _clip(self, name):
+        return moving_clip(FRAMES, SIDE, SIDE)
+
+
+SOURCE = MovingBars(performers=(1, 2), setups=(1,), replications=(1,))
+LABELS = Labels((5, 6, 7, 8), ("drop", "pick up", "throw", "sit down"), {"identity": (1, 2)})
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """The same clips in each format."""
+    root = tmp_path_factory.mktemp("formats")
+    clips = {name: SOURCE.read(name, range(FRAMES)) for name in SOURCE.names()}
+    found = []
+    for format_name in FORMATS:
+        write_dataset(root / format_name, format_name, clips)
+        config = DataConfig(dataset=root / format_name, frames=4, gap=2, size=SIDE)
+        found.append(ClipDataset(open_dataset(config), sorted(clips), LABELS, config, seed=7))
+    return found
+
+
+def test_every_format_gives_the_same_samples_but_for_its_codec(datasets):
+    expected = ClipDataset(SOURCE, sorted(SOURCE.names()), LABELS, DataConfig(frames=4, gap=2, size=SIDE), seed=7)
+    by_format = dict(zip(FORMATS, datasets))
+    for index in range(len(expected)):
+        truth = expected[(3, index)]
+        samples = {format_name: data[(3, index)] for format_name, data in by_format.items()}
+        for sample in samples.values():
+            assert (sample["name"], sample["labels"]) == (truth["name"], truth["labels"])
+            error = sample["frames"].float() - truth["frames"].float()
+            assert float(error.square().mean().sqrt()) < CODEC_ERROR_DN
+            assert torch.equal(sample["weights"], truth["weights"])
+        for key in ("frames", "mean"):
+            assert torch.equal(samples["mp4"][key], samples["webdataset"][key])
+            assert torch.equal(samples["frames"][key], samples["hdf5"][key])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_two_reading_processes_give_the_samples_of_this_one(datasets, start):
+    together = ConcatDataset(datasets)
+    loader = DataLoader(together, batch_size=4, collate_fn=collate, num_workers=2, multiprocessing_context=start)
+    expected = DataLoader(together, batch_size=4, collate_fn=collate)
+    names = []
+    for batch, truth in zip(loader, expected):
+        assert torch.equal(batch["frames"], truth["frames"])
+        assert torch.equal(batch["mean"], truth["mean"])
+        names += batch["name"]
+    assert np.unique(names, return_counts=True)[1].tolist() == [len(FORMATS)] * len(SOURCE.names())
