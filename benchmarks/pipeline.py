@@ -196,7 +196,7 @@ def degrade(
             size=size,
             workers=workers,
         )
-        summary = degrade_dataset(config, lambda done, total, name: tick() if done else None)
+        summary = degrade_dataset(config, lambda progress: tick() if progress.done else None)
         if not summary.ok:
             raise RuntimeError(f"degrade failed: {summary.failed[:3]} {summary.problems[:3]}")
 

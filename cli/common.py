@@ -121,6 +121,18 @@ class CameraType(LoadedType):
         return Camera.from_yaml(value)
 
 
+class LocationType(click.ParamType):
+    """A folder or file of this machine -> Path; a URL such as ``s3://bucket/folder`` -> text."""
+
+    name = "PATH|URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from dataset_builder.storage import parse_location
+
+        return parse_location(value)
+
+
+LOCATION = LocationType()
 SIZE = SizeType()
 LAYERS = LayersType()
 LAYERS_FROM_ZERO = LayersType(minimum=0)

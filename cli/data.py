@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, list_failures, print_json
-from .data_export import export_command
+from .common import FILM, LAYERS, LOCATION, SIZE, LpsGroup, json_option, list_failures, print_json
+from .data_export import FORMATS, export_command
 from .data_index import NAMINGS, index, split
 from .data_stats import stats_command
-from .progress import counted
+from .progress import RunDisplay, counted
 
 if TYPE_CHECKING:
     from dataset_builder.degrade import Summary
@@ -42,8 +43,8 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 @data.command()
-@click.argument("src", type=_PATH)
-@click.argument("dst", type=_PATH)
+@click.argument("src", type=LOCATION)
+@click.argument("dst", type=LOCATION)
 @click.option("--film", metavar="FILM", callback=_known_film, help="Film file or preset.")
 @click.option("--layers", type=LAYERS, help="Layer counts, 1..64; with several, DST/layers-NN each.")
 @click.option("--film-distance", type=float, help="Camera to film, in m; default: as calibrated.")
@@ -53,24 +54,37 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--fov", type=float, default=70.0, show_default=True, help="Degrees across, without --camera.")
 @click.option("--size", type=SIZE, help="Output size; default: that of each clip.")
 @click.option("--fit", type=click.Choice(["squash", "crop", "letterbox"]), default="squash", show_default=True)
-@click.option("--format", "format_name", type=click.Choice(["mp4", "frames"]), default="mp4", show_default=True)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), default="mp4", show_default=True)
 @click.option("--crf", type=click.IntRange(0, 51), help="H.264 quality; default: lps's own.")
 @click.option("--gop", type=click.IntRange(1, 600), default=12, show_default=True, help="Frames between key frames.")
 @click.option("--pixel-format", help="Such as yuv420p or yuv444p (odd sizes).")
-@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="For --format frames.")
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of frames and hdf5.")
+@click.option("--hdf5-frames", type=click.Choice(["jpeg", "raw"]), default="jpeg", show_default=True)
+@click.option("--clips-per-shard", type=click.IntRange(1), help="Of hdf5 and webdataset; default: 256.")
 @click.option("--naming", type=click.Choice(NAMINGS), default="auto", show_default=True, help="When SRC is a folder.")
 @click.option("--workers", type=click.IntRange(0, 1024), help="Worker processes; default: all processors.")
+@click.option("--ray", metavar="ADDRESS|auto", help="Work on the nodes of this Ray cluster instead.")
+@click.option("--shard", metavar="I/N", help="Make one share of N, into DST/job-III-of-NNN, for lps data merge.")
+@click.option("--scratch", type=_PATH, help="Folder on each machine's own disk to make clips in.")
+@click.option("--clip-timeout", type=float, help="Seconds a clip may take; default: 300 and 60 more a source MB.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--retry-failed", is_flag=True, help="Do clips again that failed before.")
 @json_option
 @click.pass_context
 def degrade(
-    ctx: click.Context, src: Path, dst: Path, layers: tuple[int, ...] | None, clean: bool, as_json: bool, **options: Any
+    ctx: click.Context,
+    src: Path | str,
+    dst: Path | str,
+    layers: tuple[int, ...] | None,
+    clean: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Film every clip of SRC (a folder or an INDEX file) through FILM into the data set DST.
 
     Always resumes: the same command goes on where it was stopped or killed. Other settings on the same DST are
-    refused. With one layer count DST is the data set; with several, DST/layers-NN.
+    refused. With one layer count DST is the data set; with several, DST/layers-NN. SRC and DST may be URLs that fsspec
+    opens, such as s3://bucket/folder.
     """
     from dataset_builder.config import DegradeConfig
     from dataset_builder.degrade import degrade_dataset
@@ -81,37 +95,25 @@ def degrade(
         raise click.UsageError("--layers needs --film FILM")
     if not 0 < options["fov"] < 180:
         raise click.BadParameter(f"must be between 0 and 180 degrees, got {options['fov']:g}", param_hint="--fov")
-    config = DegradeConfig(
-        source=src,
-        destination=dst,
-        film=options["film"],
-        layers=((0,) if clean else ()) + (layers or ()),
-        film_distance_m=options["film_distance"],
-        scene_distance_m=options["distance"],
-        camera=options["camera"],
-        field_of_view_deg=options["fov"],
-        size=options["size"],
-        fit=options["fit"],
-        format=options["format_name"],
-        crf=options["crf"],
-        gop=options["gop"],
-        pixel_format=options["pixel_format"],
-        jpeg_quality=options["jpeg_quality"],
-        naming=options["naming"],
-        workers=options["workers"],
-        seed=options["seed"],
-        retry_failed=options["retry_failed"],
-    )
+    names = {
+        "film_distance": "film_distance_m",
+        "distance": "scene_distance_m",
+        "fov": "field_of_view_deg",
+        "format_name": "format",
+        "clip_timeout": "clip_timeout_s",
+    }
+    fields = {names.get(name, name): value for name, value in options.items() if value is not None}
+    config = DegradeConfig(source=src, destination=dst, layers=((0,) if clean else ()) + (layers or ()), **fields)
     try:
-        with counted("degrading") as update:
-            summary = degrade_dataset(config, update)
+        with RunDisplay("degrading") as display:
+            summary = degrade_dataset(config, display)
     except KeyboardInterrupt:
         _stopped(ctx)
     _report_degrade(summary, dst, as_json)
     ctx.exit(0 if summary.ok else 1)
 
 
-def _report_degrade(summary: Summary, dst: Path, as_json: bool) -> None:
+def _report_degrade(summary: Summary, dst: Path | str, as_json: bool) -> None:
     if as_json:
         print_json(summary.to_dict())
     else:
@@ -124,6 +126,28 @@ def _report_degrade(summary: Summary, dst: Path, as_json: bool) -> None:
         )
     list_failures("failed", [f"{name}: {error}" for name, error in summary.failed], f"lps data status {dst}")
     list_failures("files refused", [f"{p}: {reason}" for p, reason in summary.problems], f"lps data status {dst}")
+
+
+@data.command()
+@click.argument("dst", type=_PATH)
+@click.option("--partial", is_flag=True, help="Merge although jobs are missing or not finished.")
+@json_option
+@click.pass_context
+def merge(ctx: click.Context, dst: Path, partial: bool, as_json: bool) -> None:
+    """Join what the jobs of lps data degrade --shard made below DST into the data set DST.
+
+    Files are moved, and the emptied DST/job-III-of-NNN removed. Exit status 1 when clips failed or are missing.
+    """
+    from dataset_builder.merge import merge_jobs
+
+    with counted("merging") as update:
+        merged = merge_jobs(dst, partial, update)
+    if as_json:
+        print_json([{**asdict(one), "directory": str(one.directory)} for one in merged])
+    else:
+        for one in merged:
+            click.echo(f"{one.directory}: {one.clips} clips done, {one.failed} failed, {one.pending} pending")
+    ctx.exit(0 if all(one.ok for one in merged) else 1)
 
 
 @data.command()

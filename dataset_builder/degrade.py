@@ -21,9 +21,10 @@ from .config import DegradeConfig
 from .index import Index, build_index
 from .layout import FILM_FILE, claim_dataset
 from .places import Place, locations_for, opened, place_at
-from .runners.pool import WorkerDied, run_tasks
+from .progress import OnProgress, RunProgress, WorkerState
+from .runners.pool import AtWork, WorkerDied, run_tasks
 from .storage import Location
-from .tasks import Share, plan, time_limit_s
+from .tasks import Plan, Share, plan, time_limit_s
 
 INDEX_FILE = "index.jsonl"
 
@@ -64,13 +65,13 @@ class Summary:
         }
 
 
-def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str], None] | None = None) -> Summary:
+def degrade_dataset(config: DegradeConfig, on_progress: OnProgress | None = None) -> Summary:
     """Make, or go on making, the data sets of one source.
 
     Parameters
     ----------
     config : what to do
-    on_progress : called with (clips finished by this run, clips that it has to do, name) at the start and per clip
+    on_progress : called at the start, after every clip and about once a second in between
 
     Raises
     ------
@@ -121,47 +122,79 @@ def degrade_dataset(config: DegradeConfig, on_progress: Callable[[int, int, str]
             seed=config.seed,
             scratch=scratch if config.ray is not None else config.scratch,
         )
-        failed = dict(todo.failed)
-        done = frames = 0
-        if on_progress:
-            on_progress(0, len(todo.wanted), "")
+        tally = _Tally(todo, on_progress)
+        tally.report()
         work = functools.partial(process_clip, clip_settings)
-        for finished, (task, result) in enumerate(_outcomes(config, work, todo.tasks(index, locations)), start=1):
+        for task, result in _outcomes(config, work, todo.tasks(index, locations), tally.report):
             if isinstance(result, WorkerDied):
                 result = ClipResult(task.name, error=result.reason)
             if result.fatal:
                 raise OSError(f"stopped at clip {task.name}: {result.error}; the same command goes on from there")
             _record(result, task, places)
-            if result.error:
-                failed[task.name] = result.error
-            else:
-                done += 1
-                frames += next(iter(result.stored.values())).frames
-            if on_progress:
-                on_progress(finished, len(todo.wanted), task.name)
+            tally.count(task, result)
         for place in places.values():
             place.seal()
     return Summary(
         directories=locations,
         clips=len(todo.entries),
-        done=done,
+        done=tally.done,
         already_done=todo.already_done,
-        failed=tuple(sorted(failed.items())),
+        failed=tuple(sorted({**todo.failed, **tally.failed}.items())),
         problems=tuple((problem.path, problem.reason) for problem in index.problems),
-        frames=frames,
+        frames=tally.frames,
         seconds=time.monotonic() - started_s,
     )
 
 
+class _Tally:
+    """Counts of this run so far, and whoever listens to them."""
+
+    def __init__(self, todo: Plan, on_progress: OnProgress | None) -> None:
+        self._todo, self._on_progress = todo, on_progress
+        self._started_s = time.monotonic()
+        self.done = self.frames = self.source_bytes = 0
+        self.failed: dict[str, str] = {}
+
+    def count(self, task: ClipTask, result: ClipResult) -> None:
+        """Add one clip."""
+        self.source_bytes += task.source_bytes
+        if result.error:
+            self.failed[task.name] = result.error
+        else:
+            self.done += 1
+            self.frames += next(iter(result.stored.values())).frames
+        self.report()
+
+    def report(self, at_work: AtWork[ClipTask] = ()) -> None:
+        """Tell where the run is."""
+        if self._on_progress is None:
+            return
+        self._on_progress(
+            RunProgress(
+                done=self.done + len(self.failed),
+                total=len(self._todo.wanted),
+                failed=len(self.failed),
+                frames=self.frames,
+                source_bytes=self.source_bytes,
+                total_source_bytes=self._todo.source_bytes,
+                seconds=time.monotonic() - self._started_s,
+                workers=tuple(WorkerState(task.name, seconds) for task, seconds in at_work),
+            )
+        )
+
+
 def _outcomes(
-    config: DegradeConfig, work: Callable[[ClipTask], ClipResult], tasks: Iterator[ClipTask]
+    config: DegradeConfig,
+    work: Callable[[ClipTask], ClipResult],
+    tasks: Iterator[ClipTask],
+    on_wait: Callable[[AtWork[ClipTask]], None],
 ) -> Iterator[tuple[ClipTask, ClipResult | WorkerDied]]:
     limit_s = functools.partial(time_limit_s, config.clip_timeout_s)
     if config.ray is None:
-        return run_tasks(work, tasks, config.worker_count, limit_s)
+        return run_tasks(work, tasks, config.worker_count, limit_s, on_wait)
     from .runners.ray_cluster import run_on_ray
 
-    return run_on_ray(work, tasks, config.ray, limit_s, lambda task: task.source_bytes)
+    return run_on_ray(work, tasks, config.ray, limit_s, lambda task: task.source_bytes, on_wait)
 
 
 def _record(result: ClipResult, task: ClipTask, places: dict[int, Place]) -> None:

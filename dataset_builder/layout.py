@@ -46,6 +46,11 @@ _VERSION = 1
 _FREE = ("source", "package_version", "libraries")
 
 
+def layers_name(layers: int) -> str:
+    """``layers-08``: the folder of one of several data sets made in one pass."""
+    return f"layers-{layers:02d}"
+
+
 def find_datasets(path: str | os.PathLike[str]) -> list[Path]:
     """The data set directories at ``path``: itself, or those below it: ``layers-NN``, ``job-III-of-NNN`` or both.
 

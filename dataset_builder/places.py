@@ -26,6 +26,7 @@ from .layout import (
     MANIFEST_FILE,
     PARTIAL,
     clear_partial,
+    layers_name,
     locked,
     remove_clip,
 )
@@ -123,7 +124,7 @@ def locations_for(destination: Location, layers: tuple[int, ...], share: Share |
     """
     single = _exists(below(destination, DATASET_FILE))
     if share is not None:
-        if single or any(_exists(below(destination, f"layers-{n:02d}/{DATASET_FILE}")) for n in layers):
+        if single or any(_exists(below(destination, f"{layers_name(n)}/{DATASET_FILE}")) for n in layers):
             raise ValueError(f"{destination}: is a whole data set already; go on without shard {share}")
         destination = below(destination, f"job-{share.number:03d}-of-{share.count:03d}")
         single = _exists(below(destination, DATASET_FILE))
@@ -133,7 +134,7 @@ def locations_for(destination: Location, layers: tuple[int, ...], share: Share |
         raise ValueError(
             f"{destination}: is one data set already; several layer counts ({', '.join(map(str, layers))}) need another"
         )
-    return {count: below(destination, f"layers-{count:02d}") for count in layers}
+    return {count: below(destination, layers_name(count)) for count in layers}
 
 
 def _exists(location: Location) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .layout import DATASET_FILE, FILM_FILE, MANIFEST_FILE, find_datasets, layers_directory, read_dataset
+from .layout import DATASET_FILE, FILM_FILE, MANIFEST_FILE, find_datasets, layers_name, read_dataset
 from .manifest import Manifest
 from .naming import parse_name
 from .stats_counts import ManifestCounts, count_manifest
@@ -138,7 +138,7 @@ def collect_stats(
 def _clean_twin(roots: Sequence[Path], clean: str | os.PathLike[str] | None) -> Path | None:
     """The data set without film: the one given, or one of ``roots``, or the ``layers-00`` beside a single root."""
     if clean is None:
-        beside = layers_directory(roots[0].resolve().parent, 0)
+        beside = roots[0].resolve().parent / layers_name(0)
         candidates = [*roots, beside] if (beside / DATASET_FILE).is_file() else roots
     else:
         candidates = find_datasets(clean)

@@ -187,7 +187,7 @@ def _degrade(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
             workers=settings.worker_count,
             seed=settings.seed,
         ),
-        advance,
+        lambda progress: advance(progress.done, progress.total),
     )
     if not summary.ok:
         raise ValueError(

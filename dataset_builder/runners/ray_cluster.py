@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from .pool import WorkerDied, WorkerPool
+from .pool import AtWork, WorkerDied, WorkerPool
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ BATCH_BYTES = 32_000_000
 BATCH_TASKS = 256
 _BATCHES_PER_CPU = 2  # one at work, one waiting: back-pressure, and no idle time between them
 _NODE_DEATHS = 5  # how many nodes may die under one batch
-_POLL_S = 5.0  # how often the cluster's size is asked for
+_POLL_S = 1.0  # how often the cluster's size is asked for
 
 
 def run_on_ray(
@@ -31,6 +31,7 @@ def run_on_ray(
     address: str,
     limit_s: Callable[[Task], float] | None,
     size_bytes: Callable[[Task], int],
+    on_wait: Callable[[AtWork[Task]], None] | None = None,
 ) -> Iterator[tuple[Task, Result | WorkerDied]]:
     """Run ``function`` over tasks on a cluster; yield (task, result) as batches finish, in any order.
 
@@ -41,6 +42,7 @@ def run_on_ray(
     address : of the cluster, such as ``10.0.0.1:6379`` or ``ray://10.0.0.1:10001``; ``auto`` for the one that this
         machine belongs to, ``local`` to start one here
     size_bytes : task -> bytes of its source
+    on_wait : called about once a second, between results; which task of a batch is at work is not known here
 
     Raises
     ------
@@ -73,6 +75,8 @@ def run_on_ray(
             if not held:
                 return
             ready, _ = ray.wait(list(held), timeout=_POLL_S)
+            if on_wait is not None and not ready:
+                on_wait(())
             for reference in ready:
                 batch = held.pop(reference)
                 yield from zip(batch, _results(ray, reference, batch))

@@ -94,7 +94,9 @@ def test_every_kind_of_frame_shrinks_to_the_means_of_its_light(centred):
                 want = np.einsum("hy,wx,yxc->chw", down, across, known.astype(float), optimize=True)
                 np.testing.assert_allclose(means, want, atol=SINGLE + 2 * EOTF_ERROR, rtol=EOTF_RELATIVE)
     for source, known in incoming:
-        np.testing.assert_allclose(source.light().reshape(known.shape), known, atol=SINGLE + EOTF_ERROR, rtol=EOTF_RELATIVE)
+        np.testing.assert_allclose(
+            source.light().reshape(known.shape), known, atol=SINGLE + EOTF_ERROR, rtol=EOTF_RELATIVE
+        )
 
 
 @pytest.mark.parametrize(("preset", "layers"), [("rough", 4), ("bulk-haze", 2)])
