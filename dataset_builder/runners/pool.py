@@ -29,6 +29,7 @@ _ENVIRONMENT = {
 }
 _ATTEMPTS = 2
 _TICK_S = 1.0
+_STARTUP_S = 300.0  # a new process has read its modules by then, however busy the machine
 
 AtWork = Sequence[tuple[Task, float]]
 """Tasks in the workers' hands, oldest first, each with the seconds since it was handed out."""
@@ -41,6 +42,10 @@ class WorkerDied:
     reason: str
 
 
+class _Started:
+    """What a new process sends first: only now does its task's time run."""
+
+
 @dataclass(frozen=True)
 class _Worker:
     process: Any
@@ -49,13 +54,17 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Held(Generic[Task]):
-    """A task in a worker's hands; ``started_s`` and ``deadline_s`` on the monotonic clock."""
+    """A task in a worker's hands; ``started_s`` on the monotonic clock, ``limit_s`` from there."""
 
     worker: _Worker
     task: Task
     attempt: int
     started_s: float
-    deadline_s: float | None
+    limit_s: float | None
+
+    @property
+    def deadline_s(self) -> float | None:
+        return None if self.limit_s is None else self.started_s + self.limit_s
 
 
 class WorkerPool(Generic[Task, Result]):
@@ -138,6 +147,9 @@ class WorkerPool(Generic[Task, Result]):
                 held = self._held.pop(pipe)
                 try:
                     result = pipe.recv()
+                    if isinstance(result, _Started):
+                        self._held[pipe] = self._begun(held.worker, held.task, held.attempt)
+                        continue
                 except (EOFError, OSError):
                     reason = _bury(held.worker)
                     if held.attempt < _ATTEMPTS:
@@ -150,16 +162,21 @@ class WorkerPool(Generic[Task, Result]):
             for held in self._overdue():
                 held.worker.process.kill()
                 _bury(held.worker)
-                limit_s = (held.deadline_s or 0.0) - held.started_s
-                yield held.task, WorkerDied(f"took longer than its time limit of {limit_s:g} s")
+                yield held.task, WorkerDied(f"took longer than its time limit of {held.limit_s:g} s")
 
     def _hand_out(self, task: Task, attempt: int) -> None:
-        worker = self._idle.pop() if self._idle else _start(self._function)
-        now_s = time.monotonic()
-        deadline_s = now_s + self._limit_s(task) if self._limit_s else None
-        self._held[worker.pipe] = _Held(worker, task, attempt, now_s, deadline_s)
+        if self._idle:
+            worker = self._idle.pop()
+            held = self._begun(worker, task, attempt)
+        else:
+            worker = _start(self._function)
+            held = _Held(worker, task, attempt, time.monotonic(), _STARTUP_S if self._limit_s else None)
+        self._held[worker.pipe] = held
         with contextlib.suppress(OSError):  # it died while idle: its closed pipe is met when waiting
             worker.pipe.send(task)
+
+    def _begun(self, worker: _Worker, task: Task, attempt: int) -> _Held[Task]:
+        return _Held(worker, task, attempt, time.monotonic(), self._limit_s(task) if self._limit_s else None)
 
     def _ready(self) -> list[Connection]:
         """Pipes with an answer or an end in them; none when the next deadline comes first."""
@@ -225,6 +242,7 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    pipe.send(_Started())
     while True:
         try:
             task = pipe.recv()

@@ -145,7 +145,11 @@ def test_a_text_file_named_as_a_video_is_one_line_and_writes_nothing(run, tmp_pa
         (("--film", "absent.h5", "--layers", "8"), "absent.h5"),
         (("--film", FILM), "give --layers"),
         (("--layers", "8"), "--layers needs --film"),
-        (("--film", FILM, "--layers", "8", "--format", "hdf5"), "'hdf5' is not one of 'mp4', 'frames'"),
+        (
+            ("--film", FILM, "--layers", "8", "--format", "zip"),
+            "'zip' is not one of 'mp4', 'frames', 'hdf5'",
+        ),
+        (("--film", FILM, "--layers", "8", "--shard", "4/3"), "shard must be I/N with N of 1 or more and I of 0..N"),
         (("--film", FILM, "--layers", "8", "--size", "224"), "is not WIDTHxHEIGHT"),
         (("--film", FILM, "--layers", "8", "--fov", "180"), "between 0 and 180"),
     ],
@@ -191,9 +195,9 @@ def test_failed_clips_are_listed_and_the_exit_status_is_1(run, ntu_videos, tmp_p
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(run, ntu_videos, tmp_path, monkeypatch):
-    from dataset_builder.runners import local
+    from dataset_builder import degrade as driver
 
-    real = local.process_clip
+    real = driver.process_clip
 
     def interrupted(settings, task):
         if task.name == "S001C001P002R001A023":
@@ -201,10 +205,10 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(run, ntu_videos, tmp_
         return real(settings, task)
 
     command = ("data", "degrade", ntu_videos, tmp_path / "set", "--film", FILM, "--layers", 8, "--size", "32x32")
-    monkeypatch.setattr(local, "process_clip", interrupted)
+    monkeypatch.setattr(driver, "process_clip", interrupted)
     stopped = run(*command, "--workers", 0)
     assert (stopped.exit_code, "the same command goes on" in stopped.stderr) == (130, True)
-    monkeypatch.setattr(local, "process_clip", real)
+    monkeypatch.setattr(driver, "process_clip", real)
     resumed = run(*command, "--workers", 0)
     assert (resumed.exit_code, "2 done, 1 done before" in resumed.stdout) == (0, True)
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from cli.main import main
 from dataset_builder.config import DegradeConfig
+from dataset_builder.degrade import degrade_dataset
 from dataset_builder.formats import open_reader
 from dataset_builder.index import build_index
-from dataset_builder.runners.local import degrade_dataset
 from dataset_builder.verify import verify_dataset
 from lps_sim.media import MediaError, iter_frames, probe
 
