@@ -190,13 +190,13 @@ def _probe(
 ) -> list[Probed | str]:
     known = {}
     if cache is not None and cache.root == root and cache.version == _VERSION:
-        known = {root / entry.path: _properties(entry) for entry in cache.entries}
+        known = {os.path.join(root, entry.path): _properties(entry) for entry in cache.entries}
 
     def on_done(done: int) -> None:
         if on_progress:
-            on_progress(done, len(items), items[done - 1].path)
+            on_progress(done, len(items), items[done - 1].path if done else "")
 
-    return probe_all([root / item.path for item in items], known, workers, sha256, on_done)
+    return probe_all([os.path.join(root, item.path) for item in items], known, workers, sha256, on_done)
 
 
 def _properties(entry: IndexEntry) -> Probed:

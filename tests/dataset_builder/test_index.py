@@ -101,7 +101,7 @@ def test_unchanged_files_are_not_probed_again(tree, monkeypatch):
     from lps_sim import media
 
     real = media.probe
-    monkeypatch.setattr(media, "probe", lambda path: probed.append(path.name) or real(path))
+    monkeypatch.setattr(media, "probe", lambda path: probed.append(os.path.basename(path)) or real(path))
     assert build_index(tree, cache=first) == first
     assert probed == []
     os.utime(tree / "walking" / "one.mp4", ns=(1, 1))
