@@ -175,3 +175,10 @@ def test_a_clip_that_is_also_a_folder_of_clips_is_refused(tmp_path, carphone_pat
 def test_an_absurd_size_is_refused_without_its_memory(source):
     with pytest.raises(MediaError, match="claims 200000x1080 pixels; at most 16384 a side"):
         next(iter_frames(source.root / "wide.avi"))
+
+
+def test_a_source_at_a_path_that_no_index_can_hold_is_refused_before_it_is_read(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/bytes-\xff")
+    os.mkdir(folder)
+    with pytest.raises(ValueError, match=r"bytes-\\xff: the path must be printable UTF-8"):
+        build_index(folder)

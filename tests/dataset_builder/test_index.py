@@ -168,6 +168,9 @@ def test_a_damaged_exclude_list_is_refused(tmp_path, text, rule):
         ('{"a": 1}', "no lps_index"),
         ('{"lps_index": 9}', "index version 9"),
         ('{"lps_index": 1, "root": "."}', "damaged index file"),
+        ('{"lps_index": 2, "root": ".", "naming": "csv", "excluded": []}\n{"name": "../x"}', "plain path parts"),
+        ('{"lps_index": 2, "root": ".", "naming": "csv", "excluded": []}\n{"name": 3}', "damaged index file"),
+        ('{"lps_index": 2, "root": ".", "naming": "csv", "excluded": []}\n[]', "damaged index file"),
     ],
 )
 def test_a_file_that_is_no_index_is_refused(tmp_path, text, rule):
