@@ -36,10 +36,10 @@ class NumbersType(click.ParamType):
 
 NUMBERS = NumbersType()
 
-_LISTED = tuple(f"{dataset}-{number}" for dataset in ("ucf101", "hmdb51") for number in (1, 2, 3))
+_WITH_LISTS = tuple(f"{dataset}-{number}" for dataset in ("ucf101", "hmdb51") for number in (1, 2, 3))
 _ONLY_FOR = {
     "train_share": ("random",),
-    "lists": _LISTED,
+    "lists": _WITH_LISTS,
     "unseen": ("identity-closed", "identity-verification"),
     "pairs": ("identity-verification",),
 }
@@ -203,8 +203,8 @@ def _report_split(split: SplitLists, folder: Path, pyskl: Path | None, as_json: 
         )
         return
     click.echo(f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
-    if "val" in counts:
-        click.echo(f"validation performers: {', '.join(map(str, split.validation_performers)) or 'none'}")
+    if split.validation_performers:
+        click.echo(f"validation performers: {', '.join(map(str, split.validation_performers))}")
     if split.outside:
         click.echo(f"not covered by {split.protocol}: {len(split.outside)}")
     if split.absent:
