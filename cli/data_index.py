@@ -37,6 +37,14 @@ class NumbersType(click.ParamType):
 
 NUMBERS = NumbersType()
 
+_WITH_LISTS = tuple(f"{dataset}-{number}" for dataset in ("ucf101", "hmdb51") for number in (1, 2, 3))
+_ONLY_FOR = {
+    "train_share": ("random",),
+    "lists": _WITH_LISTS,
+    "unseen": ("identity-closed", "identity-verification"),
+    "pairs": ("identity-verification",),
+}
+
 
 @click.command()
 @click.argument("src", type=_PATH)
@@ -118,8 +126,16 @@ def _no_clip(src: Path, built: Index) -> str:
 @click.option("--pairs", type=click.IntRange(2), default=2000, show_default=True, help="For identity-verification.")
 @click.option("--pyskl", type=_PATH, help="Write {split, annotations} to this pickle for pyskl or MMAction2.")
 @json_option
+@click.pass_context
 def split(
-    index: Path, protocol: str, out: Path | None, actions: str | None, pyskl: Path | None, as_json: bool, **options: Any
+    ctx: click.Context,
+    index: Path,
+    protocol: str,
+    out: Path | None,
+    actions: str | None,
+    pyskl: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Write train.txt, val.txt and test.txt, one name a line, for INDEX: an index file or a data set directory.
 
@@ -133,6 +149,11 @@ def split(
 
     if protocol not in ALL_PROTOCOLS:
         raise click.BadParameter(str(UnknownNameError("protocol", protocol, ALL_PROTOCOLS)), param_hint="--protocol")
+    for option, protocols in _ONLY_FOR.items():
+        given = ctx.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
+        if given and protocol not in protocols:
+            name = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{name} is for {', '.join(protocols)} only, not for {protocol}")
     clips = list_clips(index)
     selection = Selection(
         actions=frozenset(part.strip() for part in actions.split(",")) if actions is not None else None,
@@ -183,8 +204,8 @@ def _report_split(split: SplitLists, folder: Path, pyskl: Path | None, as_json: 
         )
         return
     click.echo(f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
-    if "val" in counts:
-        click.echo(f"validation performers: {', '.join(map(str, split.validation_performers)) or 'none'}")
+    if split.validation_performers:
+        click.echo(f"validation performers: {', '.join(map(str, split.validation_performers))}")
     if split.outside:
         click.echo(f"not covered by {split.protocol}: {len(split.outside)}")
     if split.absent:

@@ -20,7 +20,16 @@ from lps_sim.errors import UnknownNameError
 from lps_sim.files import write_atomic
 
 from .probing import Probed, probe_all
-from .source_names import NAMINGS, Listed, choose, list_csv, list_folder, printable_path, read_exclude_list
+from .source_names import (
+    NAMINGS,
+    Listed,
+    checked_name,
+    choose,
+    list_csv,
+    list_folder,
+    printable_path,
+    read_exclude_list,
+)
 
 _VERSION = 2
 _READABLE = (1, 2)
@@ -100,7 +109,10 @@ class Index:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Index:
-        """Read an index file. Raises ValueError when it is none, is damaged, or is of a newer version."""
+        """Read an index file.
+
+        Raises ValueError when it is none, is damaged, is of a newer version, or names a clip outside a data set.
+        """
         try:
             with open(path, encoding="utf-8") as stream:
                 head = json.loads(stream.readline())
@@ -110,6 +122,9 @@ class Index:
                     readable = " and ".join(map(str, _READABLE))
                     raise ValueError(f"{path}: index version {head['lps_index']}, this program reads {readable}")
                 rows = [json.loads(line) for line in stream]
+            for row in rows:
+                if "problem" not in row:
+                    checked_name(row["name"])
             return cls(
                 root=Path(head["root"]),
                 naming=head["naming"],
@@ -120,7 +135,7 @@ class Index:
             )
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not an index file ({error})") from error
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: damaged index file ({error})") from error
 
 
@@ -150,13 +165,16 @@ def build_index(
 
     Raises
     ------
-    ValueError : ``src`` holds no video at all, is not of the kind that ``naming`` needs, or an exclude list is empty
+    ValueError : ``src`` holds no video at all, is not of the kind that ``naming`` needs, or lies at a path that is not
+        UTF-8; or an exclude list is empty
     """
     if naming not in NAMINGS:
         raise UnknownNameError("naming", naming, NAMINGS)
     source = Path(src)
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder")
+    if printable_path(str(source.resolve())) != str(source.resolve()):
+        raise ValueError(f"{printable_path(str(source))}: the path must be printable UTF-8, for an index holds it")
     if naming == "csv":
         root, listed = source.resolve().parent, list_csv(source)
     elif source.is_dir():
@@ -190,13 +208,13 @@ def _probe(
 ) -> list[Probed | str]:
     known = {}
     if cache is not None and cache.root == root and cache.version == _VERSION:
-        known = {root / entry.path: _properties(entry) for entry in cache.entries}
+        known = {os.path.join(root, entry.path): _properties(entry) for entry in cache.entries}
 
     def on_done(done: int) -> None:
         if on_progress:
-            on_progress(done, len(items), items[done - 1].path)
+            on_progress(done, len(items), items[done - 1].path if done else "")
 
-    return probe_all([root / item.path for item in items], known, workers, sha256, on_done)
+    return probe_all([os.path.join(root, item.path) for item in items], known, workers, sha256, on_done)
 
 
 def _properties(entry: IndexEntry) -> Probed:

@@ -8,8 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -44,7 +43,7 @@ class Overdue:
     limit_s: float
 
 
-def probe_file(path: Path, known: Probed | None = None, sha256: bool = False) -> Probed:
+def probe_file(path: str, known: Probed | None = None, sha256: bool = False) -> Probed:
     """Properties of a video file; ``known`` ones hold as long as size and modification time are the same.
 
     Frames are the header's number; where it has none (Matroska, WebM) they are decoded and counted.
@@ -55,60 +54,75 @@ def probe_file(path: Path, known: Probed | None = None, sha256: bool = False) ->
     from lps_sim.files import sha256_file
     from lps_sim.media import probe
 
-    status = path.stat()
-    if known is None or (known.size, known.mtime_ns) != (status.st_size, status.st_mtime_ns):
+    status = os.stat(path)
+    if known is None or not _unchanged(known, status):
         info = probe(path)
         if info.hdr:
             raise ValueError(f"{path}: HDR ({info.transfer}): its code values are not a display's; convert it to SDR")
         frames = info.frames or probe(path, count=True).frames
         known = Probed(status.st_size, status.st_mtime_ns, frames, str(info.fps), info.width, info.height, info.codec)
-    if sha256 and not known.sha256:
-        return Probed(**{**vars(known), "sha256": sha256_file(path)})
-    return known
+    return replace(known, sha256=sha256_file(path)) if sha256 and not known.sha256 else known
 
 
 def probe_all(
-    paths: Sequence[Path],
-    known: Mapping[Path, Probed],
+    paths: Sequence[str],
+    known: Mapping[str, Probed],
     workers: int | None = None,
     sha256: bool = False,
     on_done: Callable[[int], None] | None = None,
 ) -> list[Probed | str]:
     """What each file holds, or in one line why it is not usable, in the order of ``paths``.
 
-    ``workers`` threads (default: the number of processors, at most 8) work at once: decoding runs outside the
+    ``known`` are properties by path that hold as long as size and modification time are the same. The other files
+    are read by ``workers`` threads at once (default: the number of processors, at most 8): decoding runs outside the
     interpreter's lock. ``on_done`` is called with the number of files done. A file that takes longer than
     :data:`LIMIT_S` and a second for every megabyte is given up and listed, and the rest goes on.
     """
+    results: list[Probed | str] = [""] * len(paths)
+    to_read: list[int] = []
+    for index, path in enumerate(paths):
+        found = known.get(path)
+        if found and (found.sha256 or not sha256) and _unchanged(found, _status(path)):
+            results[index] = found
+        else:
+            to_read.append(index)
 
-    def work(path: Path) -> Probed | str:
+    def work(index: int) -> Probed | str:
+        path = paths[index]
         try:
             return probe_file(path, known.get(path), sha256)
         except Exception as error:  # the border of a worker: whatever a file does, the others are probed
             message = " ".join(str(error).split()).removeprefix(f"{path}: ")
-            return (
-                message
-                if isinstance(error, (ValueError, OSError)) and message
-                else f"{type(error).__name__}: {message}"
-            )
+            expected = isinstance(error, (ValueError, OSError)) and message
+            return message if expected else f"{type(error).__name__}: {message}"
 
-    def limit_s(path: Path) -> float:
-        return LIMIT_S + (known[path].size if path in known else _size(path)) / SLOWEST_BYTES_PER_S
+    def limit_s(index: int) -> float:
+        status = _status(paths[index])
+        return LIMIT_S + (status.st_size / SLOWEST_BYTES_PER_S if status else 0.0)
 
-    results: list[Probed | str] = [""] * len(paths)
     pool = LimitedThreads(work, limit_s, workers or min(os.cpu_count() or 1, _MOST_THREADS))
-    for done, (index, result) in enumerate(pool.run(paths), start=1):
-        results[index] = f"not read within {result.limit_s:.0f} s" if isinstance(result, Overdue) else result
+    done = len(paths) - len(to_read)
+    if on_done:
+        on_done(done)
+    for position, result in pool.run(to_read):
+        if isinstance(result, Overdue):
+            result = f"not read within {result.limit_s:.0f} s"
+        results[to_read[position]] = result
+        done += 1
         if on_done:
             on_done(done)
     return results
 
 
-def _size(path: Path) -> int:
+def _status(path: str) -> os.stat_result | None:
     try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        return os.stat(path)
+    except OSError:  # it is gone: reading it tells why
+        return None
+
+
+def _unchanged(known: Probed, status: os.stat_result | None) -> bool:
+    return status is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 class LimitedThreads(Generic[Item, Result]):

@@ -19,7 +19,7 @@ VIDEO_SUFFIXES = frozenset({
 
 def is_video_name(name: str | Path) -> bool:
     """True when the file ending, in either case, is one of :data:`VIDEO_SUFFIXES`."""
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def walk(root: Path) -> Iterator[tuple[str, str | None]]:
@@ -30,37 +30,37 @@ def walk(root: Path) -> Iterator[tuple[str, str | None]]:
     video's ending are reported and not opened. Hidden files and folders are left alone.
     """
     seen: set[tuple[int, int]] = set()
-    plain: deque[Path] = deque([root])
-    linked: deque[Path] = deque()
+    # Paths and, for what is below the root, relative ones: as text, since a tree has a hundred thousand of them.
+    plain: deque[tuple[str, str]] = deque([(str(root), "")])
+    linked: deque[tuple[str, str]] = deque()
     while plain or linked:
-        folder = plain.popleft() if plain else linked.popleft()
-        relative = folder.relative_to(root).as_posix()
+        folder, relative = plain.popleft() if plain else linked.popleft()
         try:
-            status = folder.stat()
+            status = os.stat(folder)
             if (status.st_dev, status.st_ino) in seen:
                 yield relative, "a link to a folder that is already in the tree"
                 continue
             seen.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            yield relative, f"folder cannot be read: {error.strerror}"
+            yield relative or ".", f"folder cannot be read: {error.strerror}"
             continue
         for entry in entries:
             if entry.name.startswith("."):
                 continue
+            below = f"{relative}/{entry.name}" if relative else entry.name
             if entry.is_dir(follow_symlinks=False):
-                plain.append(Path(entry.path))
+                plain.append((entry.path, below))
             elif entry.is_symlink() and entry.is_dir():
-                linked.append(Path(entry.path))
+                linked.append((entry.path, below))
             elif is_video_name(entry.name):
-                path = Path(entry.path)
-                yield path.relative_to(root).as_posix(), refusal(path)
+                yield below, refusal(entry.path)
 
 
-def refusal(path: Path) -> str | None:
+def refusal(path: str | Path) -> str | None:
     """Why a path is not a regular file, or None when it is one. Does not open it."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if not stat.S_ISREG(status.st_mode):

@@ -165,14 +165,16 @@ def few_shot(
 def split_by_group(clips: Iterable[ListedClip], share: float, seed: int, purpose: str) -> set[str]:
     """Names of about ``share`` of each class's clips, whole groups together, so that no recording is on two sides.
 
-    A class of two groups or more keeps one on either side; of a class with one group, all or none are taken,
-    whichever is nearer. Raises ValueError unless 0 <= share < 1.
+    Performers, whom NTU and P3AR-PKU names tell, are groups of all classes at once. A class of two groups or more keeps
+    one on either side; of a class with one group, all or none are taken, whichever is nearer.
+
+    Raises ValueError unless 0 <= share < 1.
     """
     if not 0 <= share < 1:
         raise ValueError(f"share must be 0 or more and below 1, got {share}")
     classes: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for clip in clips:
-        classes[clip.action][clip.group].append(clip.name)
+        classes["" if clip.sample else clip.action][clip.group].append(clip.name)
     taken: set[str] = set()
     for label, groups in classes.items():
         target = share * sum(map(len, groups.values()))

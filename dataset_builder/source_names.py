@@ -69,6 +69,8 @@ def checked_name(name: str) -> str:
     parts = name.split("/")
     if any(not part or part.startswith(".") for part in parts) or "\\" in name:
         raise ValueError(f"name: {name!r} must be plain path parts: none empty or starting with a dot, no backslash")
+    if name.isascii() and name.isprintable():
+        return name
     if kinds := {unicodedata.category(character) for character in name} & _UNNAMEABLE:
         rule = "not UTF-8" if "Cs" in kinds else "no control character or line break"
         raise ValueError(f"name: {name!r} must be printable text: {rule}")
@@ -93,12 +95,10 @@ def choose(listed: Iterable[Listed]) -> tuple[list[Listed], list[Listed]]:
             refused.append(Listed(item.path, reason=reason))
         else:
             chosen[item.name] = item
-    folders = {str(folder) for name in chosen for folder in PurePosixPath(name).parents}
-    for name, item in list(chosen.items()):
-        if any(name + suffix in folders for suffix in _OUTPUT_SUFFIXES):
-            del chosen[name]
-            refused.append(Listed(item.path, reason=f"name: {name} is also a folder of other clips"))
-    return list(chosen.values()), refused
+    folders = {name[:end] for name in chosen for end, letter in enumerate(name) if letter == "/"}
+    ambiguous = {name for name in chosen if any(name + suffix in folders for suffix in _OUTPUT_SUFFIXES)}
+    refused += [Listed(chosen[name].path, reason=f"name: {name} is also a folder of other clips") for name in ambiguous]
+    return [item for name, item in chosen.items() if name not in ambiguous], refused
 
 
 def read_exclude_list(path: str | os.PathLike[str], naming: str = "ntu") -> list[str]:
@@ -132,7 +132,7 @@ def _resolve(naming: str, paths: Iterable[str]) -> str:
         return naming
     for path in paths:
         try:
-            return parse_name(PurePosixPath(path).name).dataset
+            return parse_name(path.rpartition("/")[2]).dataset
         except ValueError:
             continue
     return "folders"
@@ -145,13 +145,12 @@ def _sample_name(text: str, naming: str) -> str:
 def _named(path: str, reason: str | None, naming: str) -> Listed:
     if reason:
         return Listed(path, reason=reason)
-    pure = PurePosixPath(path)
+    folder, _, file = path.rpartition("/")
     try:
-        if naming == "folders":
-            label = pure.parts[0] if len(pure.parts) > 1 else ""
-            return Listed(path, checked_name(str(pure.with_suffix(""))), label)
         checked_name(path)  # its folders too must be text that an index can hold
-        return Listed(path, _sample_name(pure.name, naming))
+        if naming == "folders":
+            return Listed(path, os.path.splitext(path)[0], folder.partition("/")[0])
+        return Listed(path, _sample_name(file, naming))
     except ValueError as error:
         return Listed(path, reason=str(error))
 

@@ -113,6 +113,7 @@ def test_a_data_set_directory_is_split_like_an_index(run, tmp_path, carphone_pat
         (("--protocol", "ntu120-xsub", "--performers", "one"), 2, "is not a list of numbers such as 1,3,8-12"),
         (("--protocol", "ntu120-xsub", "--actions", "drink watre"), 2, "did you mean 'drink water'"),
         (("--protocol", "ntu120-xsub", "--setups", "7"), 1, "no clip is left"),
+        (("--protocol", "random", "--pairs", "4"), 2, "--pairs is for identity-verification only, not for random"),
         (("--protocol", "ucf101-1"), 1, "needs the folder of UCF101's own lists"),
         (("--protocol", "random", "--train-share", "1.5"), 1, "train share must be above 0 and below 1, got 1.5"),
         (("--protocol", "identity-verification", "--unseen", "0"), 1, "two performers or more, got 0"),

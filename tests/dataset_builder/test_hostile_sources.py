@@ -7,8 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from dataset_builder.config import DegradeConfig
-from dataset_builder.degrade import degrade_dataset
 from dataset_builder.formats import open_reader
 from dataset_builder.index import build_index
 from dataset_builder.verify import verify_dataset
@@ -17,7 +15,17 @@ from lps_sim.media import MediaError, iter_frames, probe
 from .hostile import csv_with_path_tricks, hdr, hostile_folder, variable_rate
 
 FILM = "p3ar-10layer"
-SIZE = (32, 24)
+
+
+def run(*arguments):
+    """Runs ``lps data``; the result has exit_code, stdout and stderr."""
+    return CliRunner().invoke(main, ["data", *map(str, arguments)])
+
+
+def degrade(source, destination, *options):
+    """A run at 32x24; its exit status and summary."""
+    result = run("degrade", source, destination, "--size", "32x24", "--json", *options)
+    return result.exit_code, json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +58,10 @@ def test_the_index_takes_what_is_usable_and_lists_the_rest_with_its_reason(sourc
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_does_each_clip_or_lists_it_and_writes_nothing_elsewhere(source, tmp_path, workers):
     before = files_below(source.root.parent)
-    config = DegradeConfig(
-        source=source.root, destination=tmp_path / "set", film=FILM, layers=(8,), size=SIZE, workers=workers
-    )
-    summary = degrade_dataset(config)
-    assert (summary.ok, summary.done) == (False, len(source.usable))
-    assert_listed(dict(summary.failed), source.damaged)
-    assert_listed(dict(summary.problems), source.refused)
+    status, summary = degrade(source.root, tmp_path / "set", "--film", FILM, "--layers", 8, "--workers", workers)
+    assert (status, summary["done"]) == (1, len(source.usable))
+    assert_listed({row["name"]: row["error"] for row in summary["failed"]}, source.damaged)
+    assert_listed({row["path"]: row["reason"] for row in summary["problems"]}, source.refused)
     reader = open_reader(tmp_path / "set")
     assert {name: reader.frame_count(name) for name in reader.names()} == source.usable
     assert all(reader.read(name, [count - 1]).shape == (1, 24, 32, 3) for name, count in source.usable.items())
@@ -66,8 +71,7 @@ def test_a_run_does_each_clip_or_lists_it_and_writes_nothing_elsewhere(source, t
 
 
 def test_the_command_ends_with_exit_status_1_and_one_line_a_failure(source, tmp_path):
-    command = ("data", "degrade", source.root, tmp_path / "set", "--film", FILM, "--layers", "8", "--size", "32x24")
-    result = CliRunner().invoke(main, [*map(str, command), "--workers", "0"])
+    result = run("degrade", source.root, tmp_path / "set", "--clean", "--size", "32x24", "--workers", 0)
     assert result.exit_code == 1, result.output
     assert f"{len(source.usable)} done, 0 done before, 1 failed" in result.stdout
     assert f"files refused: {len(source.refused)}" in result.stderr
@@ -76,18 +80,17 @@ def test_the_command_ends_with_exit_status_1_and_one_line_a_failure(source, tmp_
         assert any(line.startswith(f"  {path}: ") and reason in line for line in lines), path
 
 
-def test_a_file_that_goes_or_is_locked_after_the_index_was_made_is_one_failed_clip(tmp_path, carphone_path):
+def test_a_file_that_goes_after_the_index_was_made_is_one_failed_clip(tmp_path, carphone_path):
     (tmp_path / "src").mkdir()
     for name in ("a", "b"):
         (tmp_path / "src" / f"{name}.mp4").write_bytes(carphone_path.read_bytes())
     index = tmp_path / "index.jsonl"
     build_index(tmp_path / "src").save(index)
     (tmp_path / "src" / "a.mp4").unlink()
-    config = DegradeConfig(source=index, destination=tmp_path / "set", film=FILM, layers=(8,), size=SIZE, workers=0)
-    summary = degrade_dataset(config)
-    assert summary.done == 1
-    ((name, error),) = summary.failed
-    assert (name, "No such file" in error) == ("a", True)
+    status, summary = degrade(index, tmp_path / "set", "--clean", "--workers", 0)
+    assert (status, summary["done"]) == (1, 1)
+    (failure,) = summary["failed"]
+    assert (failure["name"], "o such file" in failure["error"]) == ("a", True)
 
 
 def test_a_csv_cannot_name_a_clip_outside_the_data_set(tmp_path, carphone_path):
@@ -119,8 +122,8 @@ def test_a_clip_of_variable_rate_keeps_every_frame(tmp_path, carphone_path):
     assert (info.frames, info.fps, info.variable_rate) == (9, 17, True)
     (entry,) = build_index(tmp_path / "src").entries
     assert (entry.frames, entry.frame_rate) == (9, 17)
-    config = DegradeConfig(source=tmp_path / "src", destination=tmp_path / "set", layers=(0,), workers=0)
-    assert degrade_dataset(config).frames == 9
+    status, summary = degrade(tmp_path / "src", tmp_path / "set", "--clean", "--workers", 0)
+    assert (status, summary["frames"]) == (0, 9)
     clip = probe(tmp_path / "set" / "clips" / "uneven.mp4", count=True)
     assert (clip.frames, clip.fps, clip.variable_rate) == (9, 17, False)
 
@@ -128,7 +131,7 @@ def test_a_clip_of_variable_rate_keeps_every_frame(tmp_path, carphone_path):
 def test_hdr_alone_is_one_line_that_says_what_to_do(tmp_path):
     (tmp_path / "src").mkdir()
     hdr(tmp_path / "src" / "pq.mkv")
-    result = CliRunner().invoke(main, ["data", "index", str(tmp_path / "src"), "-o", str(tmp_path / "i.jsonl")])
+    result = run("index", tmp_path / "src", "-o", tmp_path / "i.jsonl")
     assert result.exit_code == 1
     assert "pq.mkv: HDR (pq): its code values are not a display's; convert it to SDR" in result.stderr
 
@@ -145,7 +148,6 @@ def test_names_of_class_folder_data_sets_go_through_the_whole_chain(tmp_path, ca
         path = tmp_path / "src" / f"{name}.mp4"
         path.parent.mkdir(parents=True)
         path.symlink_to(carphone_path)
-    run = lambda *a: CliRunner().invoke(main, [str(x) for x in ("data", *a)])  # noqa: E731
     indexed = run("index", tmp_path / "src", "-o", tmp_path / "i.jsonl", "--sha256", "--json")
     assert indexed.exit_code == 0, indexed.output
     assert json.loads(indexed.stdout)["duplicates"] == [sorted(CLASS_FOLDERS.values())]
@@ -175,3 +177,10 @@ def test_a_clip_that_is_also_a_folder_of_clips_is_refused(tmp_path, carphone_pat
 def test_an_absurd_size_is_refused_without_its_memory(source):
     with pytest.raises(MediaError, match="claims 200000x1080 pixels; at most 16384 a side"):
         next(iter_frames(source.root / "wide.avi"))
+
+
+def test_a_source_at_a_path_that_no_index_can_hold_is_refused_before_it_is_read(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/bytes-\xff")
+    os.mkdir(folder)
+    with pytest.raises(ValueError, match=r"bytes-\\xff: the path must be printable UTF-8"):
+        build_index(folder)

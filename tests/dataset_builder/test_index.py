@@ -101,7 +101,7 @@ def test_unchanged_files_are_not_probed_again(tree, monkeypatch):
     from lps_sim import media
 
     real = media.probe
-    monkeypatch.setattr(media, "probe", lambda path: probed.append(path.name) or real(path))
+    monkeypatch.setattr(media, "probe", lambda path: probed.append(os.path.basename(path)) or real(path))
     assert build_index(tree, cache=first) == first
     assert probed == []
     os.utime(tree / "walking" / "one.mp4", ns=(1, 1))
@@ -168,6 +168,9 @@ def test_a_damaged_exclude_list_is_refused(tmp_path, text, rule):
         ('{"a": 1}', "no lps_index"),
         ('{"lps_index": 9}', "index version 9"),
         ('{"lps_index": 1, "root": "."}', "damaged index file"),
+        ('{"lps_index": 2, "root": ".", "naming": "csv", "excluded": []}\n{"name": "../x"}', "plain path parts"),
+        ('{"lps_index": 2, "root": ".", "naming": "csv", "excluded": []}\n{"name": 3}', "damaged index file"),
+        ('{"lps_index": 2, "root": ".", "naming": "csv", "excluded": []}\n[]', "damaged index file"),
     ],
 )
 def test_a_file_that_is_no_index_is_refused(tmp_path, text, rule):

@@ -136,6 +136,13 @@ def test_a_random_split_holds_to_the_share_of_each_class_and_parts_no_recording(
         make_split([ListedClip("a")], "random")
 
 
+def test_a_random_split_of_named_samples_parts_no_performer_whatever_the_action():
+    split = make_split(clips_of(ntu_grid(performers=range(1, 21))), "random")
+    performers = {part: {parse_name(name).performer for name in found} for part, found in split.lists.items()}
+    assert [len(performers[part]) for part in ("train", "val", "test")] == [13, 1, 6]
+    assert set.union(*performers.values()) == set(range(1, 21))
+
+
 def test_a_class_of_two_recordings_keeps_one_on_either_side():
     clips = ucf_clips(classes=("Biking",), groups=2, clips=10)
     for share in (0.01, 0.5, 0.99):

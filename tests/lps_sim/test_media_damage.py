@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -114,6 +115,18 @@ def test_sound_alone_and_still_images_are_not_videos(tmp_path, textured) -> None
         write_image(tmp_path / name, textured[0])
         with pytest.raises(MediaError, match="not a video: a still image"):
             probe(tmp_path / name)
+
+
+@pytest.mark.parametrize(("width", "height"), [(200_000, 8), (8, 16_385), (8193, 8192)])
+def test_a_header_that_claims_an_absurd_size_is_refused_undecoded(tmp_path, textured, width: int, height: int) -> None:
+    path = tmp_path / "lie.avi"
+    write_video(path, textured[:2], 25, EncoderSettings("ffv1", pixel_format="yuv420p"))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<ii", data, data.index(b"strf") + 12, width, height)  # BITMAPINFOHEADER: biWidth, biHeight
+    path.write_bytes(data)
+    for read in (probe, exhaust):
+        with pytest.raises(MediaError, match=f"claims {width}x{height} pixels; at most 16384 a side"):
+            read(path)
 
 
 def test_absent_files_and_folders(tmp_path) -> None:
