@@ -45,12 +45,12 @@ class DatasetStats:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         counted = self.counted
-        film = counted.settings["film"]
+        film = counted.settings.get("film")
         return {
             "directory": str(counted.directory),
             "layers": counted.layers,
             "film": film["name"] if film else None,
-            "format": counted.settings["format"],
+            "format": counted.settings.get("format"),
             "counts": counted.counts,
             "frames": counted.frames,
             "seconds": counted.seconds,

@@ -256,10 +256,10 @@ def _source_frames(settings: Mapping[str, Any]) -> Frames:
         if not settings.get("camera"):
             raise ValueError("the source file is not the clip's: the data set was not made by a simulated camera")
         taken = read_frames(row.source, spread_indices(row.frames))
-        size = settings["size"]
+        size = settings.get("size")
         camera = clip_camera(settings["camera"], taken.shape[2], taken.shape[1])
         seed = named_seed(int(settings["seed"]), row.name)
-        return Degrader(None, 0, camera, tuple(size) if size else None, seed, settings["fit"]).degrade(taken)
+        return Degrader(None, 0, camera, tuple(size) if size else None, seed, str(settings.get("fit"))).degrade(taken)
 
     return frames
 

@@ -33,13 +33,14 @@ from .stats_tables import (
 )
 
 _NAMED_BARS = 120
+_ENDS = 10
 _SMALL_PANEL = 25  # bars that a panel of a quarter of the page's width can show
 
 
 def write_page(stats: Stats, path: Path) -> None:
     """Write the page: one file that needs nothing else."""
     page = Page(
-        f"What {stats.place.resolve().name} holds",
+        f"Data set statistics: {stats.place.resolve().name}",
         "What the manifest counts, and what a sample of clips shows before and after the film.",
     )
     page.section("What there is", *_overview(stats))
@@ -179,7 +180,7 @@ def _breakdowns(counted: ManifestCounts) -> list[Block]:
     small = [breakdown for breakdown in numbered if breakdown not in wide]
     return [
         table(breakdown_rows(counted.breakdowns), BREAKDOWN_COLUMNS, "Clips of each value, whatever their status."),
-        *(_bars(breakdown) for breakdown in named),
+        *(block for breakdown in named for block in _bars(breakdown)),
         *(_numbers([breakdown]) for breakdown in wide),
         *([_numbers(small)] if small else []),
     ]
@@ -190,15 +191,21 @@ def _numbers(breakdowns: Sequence[Breakdown]) -> Block:
     return picture(number_figure(breakdowns), f"Clips by {names}.", f"Bar charts of clips by {names}")
 
 
-def _bars(breakdown: Breakdown) -> Block:
-    """Named groups as horizontal bars, in columns that can be read; too many to name as one falling curve."""
-    if len(breakdown.groups) > _NAMED_BARS:
-        return picture(
-            ranked_figure(breakdown),
-            f"Clips by {breakdown.field}, the largest first.",
-            f"Curve of clips by {breakdown.field}, falling",
-        )
-    return picture(named_figure(breakdown), f"Clips by {breakdown.field}.", f"Bar chart of clips by {breakdown.field}")
+def _bars(breakdown: Breakdown) -> list[Block]:
+    """Named groups as bars in columns that can be read; too many to name as a falling curve and both of its ends."""
+    field, groups = breakdown.field, breakdown.groups
+    if len(groups) <= _NAMED_BARS:
+        return [picture(named_figure(breakdown), f"Clips by {field}.", f"Bar chart of clips by {field}")]
+    ranked = sorted(groups, key=lambda group: (-group.clips, group.key))
+    largest, smallest = ranked[:_ENDS], ranked[: -_ENDS - 1 : -1]
+    rows = [
+        [place, group_label(most.key, most.label), most.clips, group_label(least.key, least.label), least.clips]
+        for place, (most, least) in enumerate(zip(largest, smallest), start=1)
+    ]
+    return [
+        picture(ranked_figure(breakdown), f"Clips by {field}, the largest first.", f"Curve of clips by {field}"),
+        table(rows, ["", "largest", "clips", "smallest", "clips"], f"The largest and the smallest by {field}."),
+    ]
 
 
 def _lengths(counted: ManifestCounts) -> list[Block]:
