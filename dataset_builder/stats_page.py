@@ -55,7 +55,7 @@ def write_page(stats: Stats, path: Path) -> None:
         if counted.breakdowns:
             page.section(f"Clips by what their names tell{suffix}", *_breakdowns(counted))
         if counted.clip_frames.clips:
-            page.section(f"Lengths{suffix}", *_lengths(counted))
+            page.section(f"Lengths{suffix}", *_lengths(counted, "" if len(datasets) == 1 else f", {counted.title}"))
     page.section("Sizes on disk", *_disk(stats))
     page.section("Failed and refused", *_missing(stats))
     page.write(path)
@@ -208,15 +208,16 @@ def _bars(breakdown: Breakdown) -> list[Block]:
     ]
 
 
-def _lengths(counted: ManifestCounts) -> list[Block]:
+def _lengths(counted: ManifestCounts, of: str) -> list[Block]:
+    """``of`` says which data set's, where several share the section: their clips are alike in length, not in bytes."""
     sizes = Distribution(counted.clip_bytes.values / 1000, counted.clip_bytes.counts)
     shown = [("frames", counted.clip_frames), ("duration (s)", counted.clip_seconds), ("size of a clip (kB)", sizes)]
     shapes = list(counted.shapes.items())
     rows = [[f"{width}x{height}", float_rate(fps), clips] for (width, height, fps), clips in shapes[:12]]
     more = f"; {len(shapes) - 12} more kinds" if len(shapes) > 12 else ""
     return [
-        table(length_rows(counted), ["a clip has", *LENGTH_COLUMNS], "Finished clips."),
-        picture(length_figure(shown), "Finished clips by length and size.", "Histograms of frames, seconds, file size"),
+        table(length_rows(counted), ["a clip has", *LENGTH_COLUMNS], f"Finished clips{of}."),
+        picture(length_figure(shown), f"Finished clips{of} by length and size.", "Histograms of length and size"),
         table(rows, ["size", "frames/s", "clips"], f"Frame sizes and rates{more}."),
     ]  # fmt: skip
 
