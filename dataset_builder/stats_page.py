@@ -168,6 +168,8 @@ def _light(stats: Stats) -> list[Block]:
         if dataset.counted.layers:
             found = f"{len(light.before)} of {plural(len(light.after), 'sampled clip')}"
             remarks.append(f"{dataset.counted.directory.name}: before from {light.before_from}, for {found}.")
+        if light.waiting:
+            remarks.append(f"{plural(light.waiting, 'sampled clip')} not measured: still waiting for the shard.")
         remarks += [f"No clean clip, {reason.count} times: {reason.reason}." for reason in light.without_before]
     return [*blocks, bullets(remarks)] if remarks else blocks
 

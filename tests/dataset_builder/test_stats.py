@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dataset_builder.config import DegradeConfig
+from dataset_builder.formats.base import ClipReader
 from dataset_builder.layout import DATASET_FILE, MANIFEST_FILE
 from dataset_builder.manifest import ClipRow, Manifest
 from dataset_builder.naming import ntu_name, parse_name
@@ -399,6 +400,15 @@ def test_a_data_set_may_be_asked_while_a_run_writes_to_it(built_copy) -> None:
         writer._db.execute("ROLLBACK")
     assert stats.datasets[0].counted.counts == {"pending": 1, "done": 8, "failed": 0}
     assert len(stats.datasets[0].light.after) == 8
+
+
+def test_a_clip_that_readers_cannot_see_yet_waits_and_is_no_damage(built_copy, monkeypatch) -> None:
+    """As one that is finished but not in its shard."""
+    names = ClipReader.names
+    monkeypatch.setattr(ClipReader, "names", lambda reader: names(reader)[1:])
+    stats = collect_stats(built_copy / "layers-10")
+    light = stats.datasets[0].light
+    assert (light.waiting, len(light.after), light.unreadable, stats.unreadable) == (1, 7, (), [])
 
 
 # -- the page -------------------------------------------------------------------------------------------------------
