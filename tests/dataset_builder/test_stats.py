@@ -11,13 +11,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from dataset_builder.config import DegradeConfig
+from cli.main import main
 from dataset_builder.formats.base import ClipReader
 from dataset_builder.layout import DATASET_FILE, MANIFEST_FILE
 from dataset_builder.manifest import ClipRow, Manifest
 from dataset_builder.naming import ntu_name, parse_name
-from dataset_builder.runners.local import degrade_dataset
 from dataset_builder.stats import collect_stats
 from dataset_builder.stats_counts import Breakdown, Distribution, Group, common_reason, count_manifest
 from dataset_builder.stats_figures import length_figure, named_figure
@@ -296,9 +296,19 @@ def source(tmp_path_factory):
 def built(source, tmp_path_factory):
     """The clean twin, 4 and 10 layers of these clips."""
     root = tmp_path_factory.mktemp("built") / "set"
-    fields = {"film": FILM, "layers": (0, *LAYERS), "workers": 0, "size": (64, 48), "field_of_view_deg": 30.0}
-    config = DegradeConfig(source=source, destination=root, **fields)
-    assert degrade_dataset(config).ok
+    command = [
+        "data",
+        "degrade",
+        str(source),
+        str(root),
+        "--film",
+        FILM,
+        "--layers",
+        ",".join(map(str, LAYERS)),
+        "--clean",
+    ]
+    result = CliRunner().invoke(main, [*command, "--workers", "0", "--size", "64x48", "--fov", "30"])
+    assert result.exit_code == 0, result.output
     return root
 
 
