@@ -168,7 +168,8 @@ def rates(frames: float, source_bytes: float) -> list[str]:
     if frames > 0:
         texts.append(f"{frames:,.0f} frames/s" if frames >= 10 else f"{frames:.1f} frames/s")
     if source_bytes > 0:
-        texts.append(f"{source_bytes / 1e6:,.1f} MB/s")
+        rate = source_bytes / 1e6
+        texts.append(f"{rate:,.1f} MB/s" if rate >= 1 else f"{rate:.2g} MB/s")
     return texts
 
 

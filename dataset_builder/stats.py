@@ -45,12 +45,12 @@ class DatasetStats:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         counted = self.counted
-        film = counted.settings["film"]
+        film = counted.settings.get("film")
         return {
             "directory": str(counted.directory),
             "layers": counted.layers,
             "film": film["name"] if film else None,
-            "format": counted.settings["format"],
+            "format": counted.settings.get("format"),
             "counts": counted.counts,
             "frames": counted.frames,
             "seconds": counted.seconds,
@@ -182,14 +182,15 @@ def _disk_use(counted: ManifestCounts) -> DiskUse:
     with Manifest(counted.directory / MANIFEST_FILE) as manifest:
         for name in counted.sampled:
             row = manifest.row(name)
-            if row is not None and row.mean:
+            # In a shard the mean lies beside the frames, and ``mean`` is the shard.
+            if row is not None and row.mean and row.mean != row.output:
                 means += _size(counted.directory / row.mean)
             if row is not None:
                 sources += _size(Path(row.source))
     done = counted.counts["done"]
     return DiskUse(
         clips=counted.output_bytes,
-        means=round(sum(means) / len(means) * done) if means else None,
+        means=round(sum(means) / len(counted.sampled) * done) if means else None,
         sources=round(sum(sources) / len(sources) * done) if sources else None,
         records=sum(sum(_size(counted.directory / name)) for name in (MANIFEST_FILE, FILM_FILE)),
         sampled=len(counted.sampled),

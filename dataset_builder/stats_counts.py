@@ -29,8 +29,8 @@ _FIELDS = {"ntu": NTU_FIELDS, "p3ar-pku": PKU_FIELDS}
 _ACTIONS = {"ntu": NTU_ACTIONS, "p3ar-pku": PKU_ACTIONS}
 # What a user asks first comes first; other fields follow in the order of the name.
 _FIRST = ("action", "class", "performer", "camera", "setup")
-# File sizes are counted in steps of 1 %, so that their number does not grow with that of the clips.
-_SIZE_STEP = 0.01
+# File sizes are counted in steps of 0.1 %, so that their number does not grow with that of the clips.
+_SIZE_STEP = 0.001
 _MOST_REASONS = 200
 _EXAMPLES = 3
 OTHER_REASONS = "other reasons"
@@ -119,7 +119,7 @@ class ManifestCounts:
     """One data set by its manifest. ``sampled`` are names of finished clips, chosen evenly by a hash of the name.
 
     ``shapes`` counts finished clips by (width, height, fps); ``output_bytes`` and ``frames`` are sums over them, and
-    ``pixels`` is that of frames times width times height. ``clip_bytes`` is rounded to 1 %.
+    ``pixels`` is that of frames times width times height. ``clip_bytes`` is rounded to 0.1 %.
     """
 
     directory: Path

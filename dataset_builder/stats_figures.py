@@ -10,7 +10,7 @@ import numpy as np
 
 from lps_sim.report import new_figure
 
-from .manifest import STATUSES, Status
+from .manifest import Status
 from .stats import DatasetStats
 from .stats_counts import Breakdown, Distribution
 from .stats_light import QUANTITIES
@@ -26,6 +26,7 @@ _BAR_IN = 0.185
 _WIDTH_IN = 10.5
 _PANELS_A_ROW = 4
 _BINS = 40
+_TICK_STEPS = (1, 2, 5, 10)
 _CAPTIONS = {
     "brightness": "brightness (1 = full scale)",
     "rms_contrast": "RMS contrast of a frame",
@@ -68,7 +69,9 @@ def named_figure(breakdown: Breakdown) -> Figure:
         _stack(panel, np.arange(len(groups)), [group.counts for group in groups], horizontal=True)
         panel.set_yticks(range(len(groups)), [_shortened(group_label(g.key, g.label)) for g in groups], fontsize=8)
         panel.set(xlim=(0, 1.04 * most), ylim=(rows - 0.4, -0.6), xlabel="clips")
+        panel.xaxis.set_major_formatter("{x:,.0f}")
         panel.grid(axis="y", visible=False)
+        panel.set_axisbelow(True)
     _status_legend(figure, [breakdown])
     return figure
 
@@ -85,9 +88,14 @@ def number_figure(breakdowns: Sequence[Breakdown]) -> Figure:
     for panel, breakdown in zip(axes.flat, breakdowns):
         numbers = np.array([int(group.key.lstrip(ascii_letters)) for group in breakdown.groups])
         _stack(panel, numbers, [group.counts for group in breakdown.groups], horizontal=False)
-        panel.set(xlabel=breakdown.field.replace("_", " "), ylabel="clips")
-        panel.xaxis.set_major_locator(MaxNLocator(nbins=22 if columns == 1 else 6, integer=True, min_n_ticks=1))
+        most = max(group.clips for group in breakdown.groups)
+        panel.set(xlabel=breakdown.field.replace("_", " "), ylabel="clips", ylim=(0, 1.05 * most))
+        panel.set_xlim(numbers[0] - 0.7, numbers[-1] + 0.7)
+        ticks = MaxNLocator(nbins=24 if columns == 1 else 7, steps=_TICK_STEPS, integer=True, min_n_ticks=1)
+        panel.xaxis.set_major_locator(ticks)
+        panel.yaxis.set_major_formatter("{x:,.0f}")
         panel.grid(axis="x", visible=False)
+        panel.set_axisbelow(True)
     _status_legend(figure, breakdowns)
     return figure
 
@@ -117,7 +125,7 @@ def _status_legend(figure: Figure, breakdowns: Sequence[Breakdown]) -> None:
     from matplotlib.patches import Patch
 
     groups = [group for breakdown in breakdowns for group in breakdown.groups]
-    seen = [status for status in STATUSES if any(group.counts[status] for group in groups)]
+    seen = [status for status in STATUS_COLOURS if any(group.counts[status] for group in groups)]
     if any(status != "done" for status in seen):
         handles = [Patch(color=STATUS_COLOURS[status], label=status) for status in seen]
         figure.legend(handles=handles, loc="outside upper right", ncols=len(seen), frameon=False, fontsize="small")
@@ -133,11 +141,23 @@ def length_figure(shown: Sequence[tuple[str, Distribution]]) -> Figure:
 
     figure, ((*axes,),) = new_figure(1, len(shown), (_WIDTH_IN, 3.0))
     for panel, (label, values) in zip(axes, shown):
-        low, high, bins = values.values.min(), values.values.max(), _BINS
-        if low == high:  # one bar of a sensible width, not one that fills the panel
-            low, high, bins = low - max(1.0, 0.1 * low), high + max(1.0, 0.1 * high), 21
-        panel.hist(values.values, bins=bins, range=(low, high), weights=values.counts)
+        panel.hist(values.values, bins=_bin_edges(values.values), weights=values.counts)
         panel.set(xlabel=label, ylabel="clips")
-        panel.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        panel.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_TICK_STEPS))
+        panel.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=_TICK_STEPS, integer=True))
+        panel.yaxis.set_major_formatter("{x:,.0f}")
+        panel.set_axisbelow(True)
     return figure
+
+
+def _bin_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of at most about 40 bins, each as wide as a whole number of the values' smallest steps.
+
+    Otherwise some bins would hold one frame count more than others, and an even distribution would look like a comb.
+    """
+    low, high = float(values[0]), float(values[-1])
+    if low == high:  # one bar of a sensible width, not one that fills the panel
+        return (low or 1.0) * np.linspace(0.5, 1.5, 22)
+    step = float(np.diff(values).min())
+    width = step * np.ceil((high - low + step) / (_BINS * step))
+    return low - step / 2 + width * np.arange(np.ceil((high - low + step) / width) + 1)

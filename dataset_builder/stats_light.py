@@ -95,7 +95,8 @@ class LightComparison:
     """One data set's sample. ``after`` holds every clip measured, ``before`` those of them that were found clean.
 
     ``before_from`` says where the clean clips came from; ``without_before`` why some have none; ``unreadable`` which
-    of the data set's own clips could not be read, although its manifest calls them done.
+    of the data set's own clips could not be read, although its manifest calls them done. ``waiting`` were not where
+    readers look yet: finished a moment ago, or not yet in their shard.
     """
 
     after: dict[str, SampledClip]
@@ -103,6 +104,7 @@ class LightComparison:
     before_from: str
     without_before: tuple[Reason, ...] = ()
     unreadable: tuple[Reason, ...] = ()
+    waiting: int = 0
 
     def values(self, quantity: str, when: str) -> np.ndarray:
         """(K,) values of one of :data:`QUANTITIES`, by clip: ``before``, ``after``, or ``kept``, after by before."""
@@ -120,6 +122,7 @@ class LightComparison:
         """JSON-ready: 10 %, median and 90 % of each quantity before, after, and kept; null where nothing is known."""
         return {
             "clips": len(self.after),
+            "waiting": self.waiting,
             "clips_with_before": len(self.before),
             "before_from": self.before_from,
             **{
@@ -166,11 +169,13 @@ class LightMeter:
         camera, size and noise. Raises ValueError when ``root`` or ``twin`` is not a data set.
         """
         settings = read_dataset(root)
+        reader = open_reader(root)
+        readable = frozenset(reader.names())
         with Manifest(root / MANIFEST_FILE) as manifest:
-            rows = [row for name in names if (row := manifest.row(name)) is not None]
+            rows = [row for name in names if name in readable and (row := manifest.row(name)) is not None]
         unreadable, without = ReasonCounter(), ReasonCounter()
         after: dict[str, SampledClip] = {}
-        for row, outcome in self._measure(rows, _stored_frames(open_reader(root)), _transfer(settings)):
+        for row, outcome in self._measure(rows, _stored_frames(reader), _transfer(settings)):
             if isinstance(outcome, str):
                 unreadable.add(row.name, outcome, str(root / row.output))
             else:
@@ -181,7 +186,8 @@ class LightMeter:
             place, frames, transfer = self._clean_source(twin, settings)
             before_from = f"the data set {twin.name}" if twin is not None else "the source files"
             before = self._measure_clean([row for row in rows if row.name in after], place, frames, transfer, without)
-        return LightComparison(after, before, before_from, without.reasons(), unreadable.reasons())
+        waiting = len(names) - len(rows)
+        return LightComparison(after, before, before_from, without.reasons(), unreadable.reasons(), waiting)
 
     def _clean_source(self, twin: Path | None, settings: Mapping[str, Any]) -> tuple[str, Frames, Transfer]:
         """A key of what makes the clean frames, how to get them, and their transfer function."""
@@ -256,10 +262,10 @@ def _source_frames(settings: Mapping[str, Any]) -> Frames:
         if not settings.get("camera"):
             raise ValueError("the source file is not the clip's: the data set was not made by a simulated camera")
         taken = read_frames(row.source, spread_indices(row.frames))
-        size = settings["size"]
+        size = settings.get("size")
         camera = clip_camera(settings["camera"], taken.shape[2], taken.shape[1])
         seed = named_seed(int(settings["seed"]), row.name)
-        return Degrader(None, 0, camera, tuple(size) if size else None, seed, settings["fit"]).degrade(taken)
+        return Degrader(None, 0, camera, tuple(size) if size else None, seed, str(settings.get("fit"))).degrade(taken)
 
     return frames
 

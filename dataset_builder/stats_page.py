@@ -33,13 +33,14 @@ from .stats_tables import (
 )
 
 _NAMED_BARS = 120
+_ENDS = 10
 _SMALL_PANEL = 25  # bars that a panel of a quarter of the page's width can show
 
 
 def write_page(stats: Stats, path: Path) -> None:
     """Write the page: one file that needs nothing else."""
     page = Page(
-        f"What {stats.place.resolve().name} holds",
+        f"Data set statistics: {stats.place.resolve().name}",
         "What the manifest counts, and what a sample of clips shows before and after the film.",
     )
     page.section("What there is", *_overview(stats))
@@ -54,7 +55,7 @@ def write_page(stats: Stats, path: Path) -> None:
         if counted.breakdowns:
             page.section(f"Clips by what their names tell{suffix}", *_breakdowns(counted))
         if counted.clip_frames.clips:
-            page.section(f"Lengths{suffix}", *_lengths(counted))
+            page.section(f"Lengths{suffix}", *_lengths(counted, "" if len(datasets) == 1 else f", {counted.title}"))
     page.section("Sizes on disk", *_disk(stats))
     page.section("Failed and refused", *_missing(stats))
     page.write(path)
@@ -167,6 +168,8 @@ def _light(stats: Stats) -> list[Block]:
         if dataset.counted.layers:
             found = f"{len(light.before)} of {plural(len(light.after), 'sampled clip')}"
             remarks.append(f"{dataset.counted.directory.name}: before from {light.before_from}, for {found}.")
+        if light.waiting:
+            remarks.append(f"{plural(light.waiting, 'sampled clip')} not measured: still waiting for the shard.")
         remarks += [f"No clean clip, {reason.count} times: {reason.reason}." for reason in light.without_before]
     return [*blocks, bullets(remarks)] if remarks else blocks
 
@@ -179,7 +182,7 @@ def _breakdowns(counted: ManifestCounts) -> list[Block]:
     small = [breakdown for breakdown in numbered if breakdown not in wide]
     return [
         table(breakdown_rows(counted.breakdowns), BREAKDOWN_COLUMNS, "Clips of each value, whatever their status."),
-        *(_bars(breakdown) for breakdown in named),
+        *(block for breakdown in named for block in _bars(breakdown)),
         *(_numbers([breakdown]) for breakdown in wide),
         *([_numbers(small)] if small else []),
     ]
@@ -190,26 +193,33 @@ def _numbers(breakdowns: Sequence[Breakdown]) -> Block:
     return picture(number_figure(breakdowns), f"Clips by {names}.", f"Bar charts of clips by {names}")
 
 
-def _bars(breakdown: Breakdown) -> Block:
-    """Named groups as horizontal bars, in columns that can be read; too many to name as one falling curve."""
-    if len(breakdown.groups) > _NAMED_BARS:
-        return picture(
-            ranked_figure(breakdown),
-            f"Clips by {breakdown.field}, the largest first.",
-            f"Curve of clips by {breakdown.field}, falling",
-        )
-    return picture(named_figure(breakdown), f"Clips by {breakdown.field}.", f"Bar chart of clips by {breakdown.field}")
+def _bars(breakdown: Breakdown) -> list[Block]:
+    """Named groups as bars in columns that can be read; too many to name as a falling curve and both of its ends."""
+    field, groups = breakdown.field, breakdown.groups
+    if len(groups) <= _NAMED_BARS:
+        return [picture(named_figure(breakdown), f"Clips by {field}.", f"Bar chart of clips by {field}")]
+    ranked = sorted(groups, key=lambda group: (-group.clips, group.key))
+    largest, smallest = ranked[:_ENDS], ranked[: -_ENDS - 1 : -1]
+    rows = [
+        [place, group_label(most.key, most.label), most.clips, group_label(least.key, least.label), least.clips]
+        for place, (most, least) in enumerate(zip(largest, smallest), start=1)
+    ]
+    return [
+        picture(ranked_figure(breakdown), f"Clips by {field}, the largest first.", f"Curve of clips by {field}"),
+        table(rows, ["", "largest", "clips", "smallest", "clips"], f"The largest and the smallest by {field}."),
+    ]
 
 
-def _lengths(counted: ManifestCounts) -> list[Block]:
+def _lengths(counted: ManifestCounts, of: str) -> list[Block]:
+    """``of`` says which data set's, where several share the section: their clips are alike in length, not in bytes."""
     sizes = Distribution(counted.clip_bytes.values / 1000, counted.clip_bytes.counts)
     shown = [("frames", counted.clip_frames), ("duration (s)", counted.clip_seconds), ("size of a clip (kB)", sizes)]
     shapes = list(counted.shapes.items())
     rows = [[f"{width}x{height}", float_rate(fps), clips] for (width, height, fps), clips in shapes[:12]]
     more = f"; {len(shapes) - 12} more kinds" if len(shapes) > 12 else ""
     return [
-        table(length_rows(counted), ["a clip has", *LENGTH_COLUMNS], "Finished clips."),
-        picture(length_figure(shown), "Finished clips by length and size.", "Histograms of frames, seconds, file size"),
+        table(length_rows(counted), ["a clip has", *LENGTH_COLUMNS], f"Finished clips{of}."),
+        picture(length_figure(shown), f"Finished clips{of} by length and size.", "Histograms of length and size"),
         table(rows, ["size", "frames/s", "clips"], f"Frame sizes and rates{more}."),
     ]  # fmt: skip
 

@@ -15,20 +15,21 @@ from .stats_light import QUANTITIES
 LIGHT_COLUMNS = ("data set", "quantity", "before", "after", "kept")
 BREAKDOWN_COLUMNS = ("field", "values", "fewest", "median", "most", "where fewest")
 LENGTH_COLUMNS = ("fewest", "10 %", "median", "mean", "90 %", "most")
+_QUANTITY_NAMES = {"brightness": "brightness", "rms_contrast": "RMS contrast", "temporal_rms": "temporal RMS"}
 MISSING_COLUMNS = ("reason", "where", "what", "count", "first examples")
 
 
 def overview_row(dataset: DatasetStats) -> dict[str, Any]:
     """One line about a data set, for the page and the terminal."""
     counted = dataset.counted
-    film = counted.settings["film"]
+    film = counted.settings.get("film")
     shapes = list(counted.shapes)
     frame_size = "–" if not shapes else f"{shapes[0][0]}x{shapes[0][1]}" if len(_sizes(counted)) == 1 else "various"
     return {
         "data set": counted.directory.name,
         "film": film["name"] if film else "none",
         "layers": counted.layers,
-        "format": counted.settings["format"],
+        "format": counted.settings.get("format"),
         "size": frame_size,
         **{status: counted.counts[status] for status in ("done", "pending", "failed")},
         "frames": counted.frames,
@@ -48,7 +49,7 @@ def light_rows(datasets: Sequence[DatasetStats]) -> list[list[Any]]:
         light = dataset.light
         for quantity in QUANTITIES if light.after else ():
             cells = [_median_and_spread(light.values(quantity, when), when) for when in ("before", "after", "kept")]
-            rows.append([dataset.counted.title, quantity.replace("_", " "), *cells])
+            rows.append([dataset.counted.title, _QUANTITY_NAMES[quantity], *cells])
     return rows
 
 

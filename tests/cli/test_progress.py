@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from cli.progress import RunDisplay, counted, duration
+from cli.progress import RunDisplay, counted, duration, rates
 from dataset_builder.progress import RunProgress, SlidingPace, WorkerState
 
 MB = 1_000_000
@@ -219,3 +219,15 @@ def test_a_window_without_length_is_refused() -> None:
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("frames", "source_bytes", "texts"),
+    [
+        (0.0, 0.0, []),
+        (412.4, 35.06 * MB, ["412 frames/s", "35.1 MB/s"]),
+        (3.21, 0.0213 * MB, ["3.2 frames/s", "0.021 MB/s"]),
+    ],
+)
+def test_slow_rates_keep_two_digits_and_unknown_ones_are_left_out(frames, source_bytes, texts) -> None:
+    assert rates(frames, source_bytes) == texts
