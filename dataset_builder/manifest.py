@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -195,12 +196,12 @@ class Manifest:
         With ``clips_per_shard`` the clips that have no block yet get one, that many each in the order of their names,
         after the largest block there. So a clip's shard does not depend on who makes it and when.
         """
-        names, holes = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
+        names, holes = ", ".join(_COLUMNS), ", ".join("?" for _ in _COLUMNS)
         with self._transaction():
             self._db.executemany(
                 f"INSERT INTO clips ({names}) VALUES ({holes}) ON CONFLICT (name) DO UPDATE "
                 "SET source = excluded.source, label = excluded.label WHERE status <> 'done'",
-                (asdict(row) for row in rows),
+                map(attrgetter(*_COLUMNS), rows),
             )
             if clips_per_shard is not None:
                 self._assign_blocks(clips_per_shard)

@@ -53,21 +53,33 @@ def _seal(root: Path, manifest: Manifest, block: int) -> StoredShard | None:
         try:
             stored = seal_block(root, block, rows)
         except DamagedClipError as error:
-            manifest.record_failed(error.name, str(error))
-            remove_clip(root, error.name)
+            record_damaged(root, manifest, error)
             continue
-        manifest.record_shard(stored, [row.name for row in rows])
-        for row in rows:
-            if not row.sealed:
-                remove_clip(root, row.name)
+        record_sealed(root, manifest, rows, stored)
         return stored
     return None
+
+
+def record_sealed(root: Path, manifest: Manifest, rows: Sequence[ClipRow], stored: StoredShard) -> None:
+    """Note in the manifest what :func:`seal_block` wrote from ``rows``, then remove the parts."""
+    manifest.record_shard(stored, [row.name for row in rows])
+    for row in rows:
+        if not row.sealed:
+            remove_clip(root, row.name)
+
+
+def record_damaged(root: Path, manifest: Manifest, error: DamagedClipError) -> None:
+    """Note that a finished clip is not what its row says: it has failed, and the block is sealed without it."""
+    manifest.record_failed(error.name, error.reason)
+    remove_clip(root, error.name)
 
 
 def seal_block(root: Path, block: int, rows: Sequence[ClipRow]) -> StoredShard:
     """Write the shard of a block's finished clips, given in the order of their names, from their parts or its old self.
 
-    The bytes depend on the clips alone. Raises DamagedClipError for the first clip that is not what its row says.
+    The bytes depend on the clips alone. Does not touch the manifest, so that any process may do it; see
+    :func:`record_sealed` and :func:`record_damaged`. Raises DamagedClipError for the first clip that is not what its
+    row says.
     """
     dataset = read_dataset(root)
     writer = writer_class(str(dataset["format"]))
