@@ -236,12 +236,15 @@ class Manifest:
     def record_shard(self, stored: StoredShard, names: Iterable[str]) -> None:
         """A shard that is whole, hashed and on disk under its name, and the clips that it holds."""
         values = asdict(stored)
+        # The parts go next: a power cut must not leave rows that point at them.
+        self._db.execute("PRAGMA synchronous = FULL")
         with self._transaction():
             self._db.execute(f"INSERT OR REPLACE INTO shards VALUES ({', '.join(f':{key}' for key in values)})", values)
             self._db.executemany(
                 "UPDATE clips SET output = ?, mean = ? WHERE name = ?",
                 ((stored.output, stored.output, name) for name in names),
             )
+        self._db.execute("PRAGMA synchronous = NORMAL")
 
     def record_problems(self, problems: Iterable[tuple[str, str]]) -> None:
         """Replace the list of source files that are no clips, as (path, reason)."""

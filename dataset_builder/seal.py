@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from lps_sim.files import sha256_file
 
-from .formats import writer_class
+from .formats import SHARDED, writer_class
 from .formats.base import PayloadDigest, sha256_bytes
 from .formats.shards import DamagedClipError, PartWriter, ShardIndex
 from .layout import PART_SUFFIXES, PARTIAL, fsync_directory, read_dataset, remove_clip
@@ -39,6 +39,8 @@ def seal_ready(root: Path, manifest: Manifest, names: Iterable[str] | None = Non
     Raises OSError when the disk is full; the parts then stay.
     """
     if names is None:
+        if read_dataset(root)["format"] not in SHARDED:
+            return []
         blocks = manifest.blocks_to_seal()
     else:
         blocks = manifest.blocks_to_seal({manifest.block_of(name) for name in names})

@@ -12,7 +12,7 @@ import numpy as np
 
 from lps_sim.media import MediaError
 
-from .base import ClipReader, ClipWriter
+from .base import ClipReader, ClipWriter, write_synced
 
 
 class FramesWriter(ClipWriter):
@@ -52,21 +52,15 @@ class FramesWriter(ClipWriter):
     def _fill(self, path: Path, payload: Iterable[bytes]) -> None:
         path.mkdir()
         for index, data in enumerate(payload):
-            (path / f"{index}.jpg").write_bytes(data)
-        _sync_files(path)
+            write_synced(path / f"{index}.jpg", (data,))
 
     def _close(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            _sync_files(self._partial)
-
-
-def _sync_files(folder: Path) -> None:
-    """See the files of a folder to the disk: together, once all are written, since one by one takes longer."""
-    for file in folder.iterdir():
-        with open(file, "rb") as stream:
-            os.fsync(stream.fileno())
+            for file in self._partial.iterdir():
+                with open(file, "rb") as stream:
+                    os.fsync(stream.fileno())
 
 
 class FramesReader(ClipReader):
