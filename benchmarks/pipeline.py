@@ -36,7 +36,7 @@ from typing import Any
 import av
 
 from dataset_builder.config import DegradeConfig
-from dataset_builder.runners.local import degrade_dataset
+from dataset_builder.degrade import degrade_dataset
 from dataset_builder.runners.pool import WorkerDied, run_tasks
 from lps_sim import Camera, FilmModel
 from lps_sim.media import sample_clip
@@ -196,7 +196,7 @@ def degrade(
             size=size,
             workers=workers,
         )
-        summary = degrade_dataset(config, lambda done, total, name: tick() if done else None)
+        summary = degrade_dataset(config, lambda progress: tick() if progress.done else None)
         if not summary.ok:
             raise RuntimeError(f"degrade failed: {summary.failed[:3]} {summary.problems[:3]}")
 

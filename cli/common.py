@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+_LISTED = 20
+
 
 class LpsGroup(click.Group):
     """Click group whose errors are one line without a traceback.
@@ -119,6 +121,18 @@ class CameraType(LoadedType):
         return Camera.from_yaml(value)
 
 
+class LocationType(click.ParamType):
+    """A folder or file of this machine -> Path; a URL such as ``s3://bucket/folder`` -> text."""
+
+    name = "PATH|URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from dataset_builder.storage import parse_location
+
+        return parse_location(value)
+
+
+LOCATION = LocationType()
 SIZE = SizeType()
 LAYERS = LayersType()
 LAYERS_FROM_ZERO = LayersType(minimum=0)
@@ -136,8 +150,18 @@ def print_json(result: Any) -> None:
     click.echo(json.dumps(result, indent=2, default=str))
 
 
+def list_failures(title: str, items: list[str], more: str) -> None:
+    """The failures on stderr, one line each; past the first few, where to see the rest."""
+    if items:
+        click.echo(f"{title}: {len(items)}", err=True)
+        for item in items[:_LISTED]:
+            click.echo(f"  {item}", err=True)
+        if len(items) > _LISTED:
+            click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
+
+
 def progress_display() -> Progress:
-    """The progress display of every long command: on stderr, with count, rate and time left.
+    """The progress bars of commands of several steps: on stderr, with count and time left (clips: :mod:`cli.progress`).
 
     A task that an error ends before its first step leaves no bar, so that the error stands alone.
     """

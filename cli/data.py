@@ -1,23 +1,22 @@
-"""``lps data``: index, split, degrade and verify data sets; render labelled clips."""
+"""``lps data``: index, split, degrade, verify and describe data sets; render labelled clips."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
-from .data_export import export_command
+from .common import FILM, LAYERS, LOCATION, SIZE, LpsGroup, json_option, list_failures, print_json
+from .data_export import FORMATS, export_command
+from .data_index import NAMINGS, index, split
+from .data_stats import stats_command
+from .progress import RunDisplay, counted
 
 if TYPE_CHECKING:
-    from dataset_builder.index import Index
-    from dataset_builder.runners.local import Summary
+    from dataset_builder.degrade import Summary
 
-_LISTED = 20
-_NAMINGS = ("auto", "ntu", "p3ar-pku", "folders", "csv")
 _INTERRUPTED = 130
 _PATH = click.Path(path_type=Path)
 
@@ -27,141 +26,14 @@ def data() -> None:
     """Index, split, degrade and verify data sets; render labelled clips."""
 
 
-@contextlib.contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr, fed by (done, total, name)."""
-    with progress_display() as display:
-        bar = display.add_task(description, total=None)
-
-        def update(done: int, total: int, name: str) -> None:
-            display.update(bar, completed=done, total=total)
-
-        yield update
+for command in (index, split, export_command, stats_command):
+    data.add_command(command)
 
 
 def _stopped(ctx: click.Context) -> NoReturn:
     """The end of a command that Ctrl-C stopped between two clips."""
     click.echo("stopped; the same command goes on from here", err=True)
     ctx.exit(_INTERRUPTED)
-
-
-def _list_failures(title: str, items: list[str], more: str) -> None:
-    """The failures on stderr, one line each; past the first few, where to see the rest."""
-    if items:
-        click.echo(f"{title}: {len(items)}", err=True)
-        for item in items[:_LISTED]:
-            click.echo(f"  {item}", err=True)
-        if len(items) > _LISTED:
-            click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
-
-
-@data.command()
-@click.argument("src", type=_PATH)
-@click.option(
-    "-o", "--output", "index_path", type=_PATH, default=Path("index.jsonl"), show_default=True, help="INDEX file."
-)
-@click.option("--naming", type=click.Choice(_NAMINGS), default="auto", show_default=True, help="How files are named.")
-@click.option("--exclude", multiple=True, type=_PATH, help="List of names to leave out, one a line; repeatable.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Files probed at once.")
-@json_option
-@click.pass_context
-def index(
-    ctx: click.Context,
-    src: Path,
-    index_path: Path,
-    naming: str,
-    exclude: tuple[Path, ...],
-    workers: int | None,
-    as_json: bool,
-) -> None:
-    """Scan and probe SRC: a folder of videos or, with --naming csv, a CSV file with a column path.
-
-    Files that were probed before (an INDEX of the same name is there) and have not changed are not opened again.
-    Exit status 1 when files had to be refused; the index of the others is written all the same.
-    """
-    from dataset_builder.index import Index, build_index
-
-    cache = Index.load(index_path) if index_path.is_file() else None
-    with _progress("probing") as update:
-        built = build_index(src, naming, exclude, workers, cache, update)
-    if not built.entries and built.problems:
-        raise click.ClickException(_no_clip(src, built))
-    built.save(index_path)
-    if as_json:
-        print_json(
-            {
-                "index": str(index_path),
-                "naming": built.naming,
-                "clips": len(built.entries),
-                "frames": sum(entry.frames for entry in built.entries),
-                "excluded": len(built.excluded),
-                "problems": [{"path": problem.path, "reason": problem.reason} for problem in built.problems],
-            }
-        )
-    else:
-        frames = sum(entry.frames for entry in built.entries)
-        click.echo(f"{index_path}: {len(built.entries)} clips, {frames} frames, naming {built.naming}")
-        if built.excluded:
-            click.echo(f"left out by exclude lists: {len(built.excluded)}")
-    if built.problems:
-        _list_failures("files refused", [str(problem) for problem in built.problems], f"see {index_path}")
-        ctx.exit(1)
-
-
-def _no_clip(src: Path, built: Index) -> str:
-    first, rest = built.problems[0], len(built.problems) - 1
-    return f"{src}: no usable clip in it: {first}" + (f" (and {rest} more)" if rest else "")
-
-
-@data.command()
-@click.argument("index", type=_PATH)
-@click.option("--protocol", required=True, help="ntu120-xsub, ntu120-xset, ntu60-xsub, ntu60-xview or p3ar-pku.")
-@click.option("--out", type=_PATH, help="Folder of the lists; default: splits/PROTOCOL beside INDEX.")
-@click.option("--validation", type=float, default=0.1, show_default=True, help="Share of training performers held out.")
-@json_option
-def split(index: Path, protocol: str, out: Path | None, validation: float, as_json: bool) -> None:
-    """Write train.txt, val.txt and test.txt, one name a line, for INDEX: an index file or a data set directory.
-
-    val.txt holds the clips of validation performers, who are not trained on.
-    """
-    from dataset_builder.splits import PROTOCOLS, split_names
-    from lps_sim.errors import UnknownNameError
-    from lps_sim.files import write_atomic
-
-    if protocol not in PROTOCOLS:
-        raise click.BadParameter(str(UnknownNameError("protocol", protocol, PROTOCOLS)), param_hint="--protocol")
-    result = split_names(_names_of(index), protocol, validation)
-    folder = out or (index if index.is_dir() else index.parent) / "splits" / protocol
-    sides = {"train": result.train, "val": result.val, "test": result.test}
-    for name, clips in sides.items():
-        write_atomic(folder / f"{name}.txt", "".join(f"{clip}\n" for clip in clips))
-    if as_json:
-        print_json(
-            {
-                "protocol": protocol,
-                "out": str(folder),
-                **{name: len(clips) for name, clips in sides.items()},
-                "outside": len(result.outside),
-                "validation_performers": result.validation_performers,
-            }
-        )
-        return
-    click.echo(f"{folder}: " + ", ".join(f"{name} {len(clips)}" for name, clips in sides.items()))
-    click.echo(f"validation performers: {', '.join(map(str, result.validation_performers)) or 'none'}")
-    if result.outside:
-        click.echo(f"not covered by {protocol}: {len(result.outside)}")
-
-
-def _names_of(path: Path) -> list[str]:
-    """Names in an index file, or of all clips in a data set's manifest."""
-    from dataset_builder.index import Index
-    from dataset_builder.layout import MANIFEST_FILE, find_datasets
-    from dataset_builder.manifest import Manifest
-
-    if not path.is_dir():
-        return Index.load(path).names()
-    with Manifest(find_datasets(path)[0] / MANIFEST_FILE) as manifest:
-        return [row.name for row in manifest.rows()]
 
 
 def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -171,8 +43,8 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 @data.command()
-@click.argument("src", type=_PATH)
-@click.argument("dst", type=_PATH)
+@click.argument("src", type=LOCATION)
+@click.argument("dst", type=LOCATION)
 @click.option("--film", metavar="FILM", callback=_known_film, help="Film file or preset.")
 @click.option("--layers", type=LAYERS, help="Layer counts, 1..64; with several, DST/layers-NN each.")
 @click.option("--film-distance", type=float, help="Camera to film, in m; default: as calibrated.")
@@ -182,27 +54,40 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--fov", type=float, default=70.0, show_default=True, help="Degrees across, without --camera.")
 @click.option("--size", type=SIZE, help="Output size; default: that of each clip.")
 @click.option("--fit", type=click.Choice(["squash", "crop", "letterbox"]), default="squash", show_default=True)
-@click.option("--format", "format_name", type=click.Choice(["mp4", "frames"]), default="mp4", show_default=True)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), default="mp4", show_default=True)
 @click.option("--crf", type=click.IntRange(0, 51), help="H.264 quality; default: lps's own.")
 @click.option("--gop", type=click.IntRange(1, 600), default=12, show_default=True, help="Frames between key frames.")
 @click.option("--pixel-format", help="Such as yuv420p or yuv444p (odd sizes).")
-@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="For --format frames.")
-@click.option("--naming", type=click.Choice(_NAMINGS), default="auto", show_default=True, help="When SRC is a folder.")
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of frames and hdf5.")
+@click.option("--hdf5-frames", type=click.Choice(["jpeg", "raw"]), default="jpeg", show_default=True)
+@click.option("--clips-per-shard", type=click.IntRange(1), help="Of hdf5 and webdataset; default: 256.")
+@click.option("--naming", type=click.Choice(NAMINGS), default="auto", show_default=True, help="When SRC is a folder.")
 @click.option("--workers", type=click.IntRange(0, 1024), help="Worker processes; default: all processors.")
+@click.option("--ray", metavar="ADDRESS|auto", help="Work on the nodes of this Ray cluster instead.")
+@click.option("--shard", metavar="I/N", help="Make one share of N, into DST/job-III-of-NNN, for lps data merge.")
+@click.option("--scratch", type=_PATH, help="Folder on each machine's own disk to make clips in.")
+@click.option("--clip-timeout", type=float, help="Seconds a clip may take; default: 300 and 60 more a source MB.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--retry-failed", is_flag=True, help="Do clips again that failed before.")
 @json_option
 @click.pass_context
 def degrade(
-    ctx: click.Context, src: Path, dst: Path, layers: tuple[int, ...] | None, clean: bool, as_json: bool, **options: Any
+    ctx: click.Context,
+    src: Path | str,
+    dst: Path | str,
+    layers: tuple[int, ...] | None,
+    clean: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Film every clip of SRC (a folder or an INDEX file) through FILM into the data set DST.
 
     Always resumes: the same command goes on where it was stopped or killed. Other settings on the same DST are
-    refused. With one layer count DST is the data set; with several, DST/layers-NN.
+    refused. With one layer count DST is the data set; with several, DST/layers-NN. SRC and DST may be URLs that fsspec
+    opens, such as s3://bucket/folder.
     """
     from dataset_builder.config import DegradeConfig
-    from dataset_builder.runners.local import degrade_dataset
+    from dataset_builder.degrade import degrade_dataset
 
     if not layers and not clean:
         raise click.UsageError("give --layers N[,N...], or --clean for clips without film")
@@ -210,37 +95,25 @@ def degrade(
         raise click.UsageError("--layers needs --film FILM")
     if not 0 < options["fov"] < 180:
         raise click.BadParameter(f"must be between 0 and 180 degrees, got {options['fov']:g}", param_hint="--fov")
-    config = DegradeConfig(
-        source=src,
-        destination=dst,
-        film=options["film"],
-        layers=((0,) if clean else ()) + (layers or ()),
-        film_distance_m=options["film_distance"],
-        scene_distance_m=options["distance"],
-        camera=options["camera"],
-        field_of_view_deg=options["fov"],
-        size=options["size"],
-        fit=options["fit"],
-        format=options["format_name"],
-        crf=options["crf"],
-        gop=options["gop"],
-        pixel_format=options["pixel_format"],
-        jpeg_quality=options["jpeg_quality"],
-        naming=options["naming"],
-        workers=options["workers"],
-        seed=options["seed"],
-        retry_failed=options["retry_failed"],
-    )
+    names = {
+        "film_distance": "film_distance_m",
+        "distance": "scene_distance_m",
+        "fov": "field_of_view_deg",
+        "format_name": "format",
+        "clip_timeout": "clip_timeout_s",
+    }
+    fields = {names.get(name, name): value for name, value in options.items() if value is not None}
+    config = DegradeConfig(source=src, destination=dst, layers=((0,) if clean else ()) + (layers or ()), **fields)
     try:
-        with _progress("degrading") as update:
-            summary = degrade_dataset(config, update)
+        with RunDisplay("degrading") as display:
+            summary = degrade_dataset(config, display)
     except KeyboardInterrupt:
         _stopped(ctx)
     _report_degrade(summary, dst, as_json)
     ctx.exit(0 if summary.ok else 1)
 
 
-def _report_degrade(summary: Summary, dst: Path, as_json: bool) -> None:
+def _report_degrade(summary: Summary, dst: Path | str, as_json: bool) -> None:
     if as_json:
         print_json(summary.to_dict())
     else:
@@ -251,8 +124,30 @@ def _report_degrade(summary: Summary, dst: Path, as_json: bool) -> None:
             f"clips: {summary.done} done, {summary.already_done} done before, {len(summary.failed)} failed; "
             f"{summary.frames} frames, {rate:.1f} a second"
         )
-    _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed], f"lps data status {dst}")
-    _list_failures("files refused", [f"{p}: {reason}" for p, reason in summary.problems], f"lps data status {dst}")
+    list_failures("failed", [f"{name}: {error}" for name, error in summary.failed], f"lps data status {dst}")
+    list_failures("files refused", [f"{p}: {reason}" for p, reason in summary.problems], f"lps data status {dst}")
+
+
+@data.command()
+@click.argument("dst", type=_PATH)
+@click.option("--partial", is_flag=True, help="Merge although jobs are missing or not finished.")
+@json_option
+@click.pass_context
+def merge(ctx: click.Context, dst: Path, partial: bool, as_json: bool) -> None:
+    """Join what the jobs of lps data degrade --shard made below DST into the data set DST.
+
+    Files are moved, and the emptied DST/job-III-of-NNN removed. Exit status 1 when clips failed or are missing.
+    """
+    from dataset_builder.merge import merge_jobs
+
+    with counted("merging") as update:
+        merged = merge_jobs(dst, partial, update)
+    if as_json:
+        print_json([{**asdict(one), "directory": str(one.directory)} for one in merged])
+    else:
+        for one in merged:
+            click.echo(f"{one.directory}: {one.clips} clips done, {one.failed} failed, {one.pending} pending")
+    ctx.exit(0 if all(one.ok for one in merged) else 1)
 
 
 @data.command()
@@ -307,7 +202,7 @@ def verify(ctx: click.Context, dst: Path, workers: int | None, as_json: bool) ->
     from dataset_builder.layout import find_datasets
     from dataset_builder.verify import verify_dataset
 
-    with _progress("verifying") as update:
+    with counted("verifying") as update:
         verdicts = [verify_dataset(root, workers, update) for root in find_datasets(dst)]
     if as_json:
         print_json([verdict.to_dict() for verdict in verdicts])
@@ -377,7 +272,7 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
     options["workers"] = options["workers"] or os.cpu_count() or 1
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        with _progress("rendering") as update:
+        with counted("rendering") as update:
             summary = render(SynthesizeConfig(destination=dst, **given), lambda done, total: update(done, total, ""))
     except KeyboardInterrupt:
         _stopped(ctx)
@@ -389,8 +284,5 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
             f"{dst}: {summary.rendered} clips rendered, {summary.skipped} there before, {len(summary.failed)} failed; "
             f"{summary.frames} frames, {rate:.1f} a second"
         )
-    _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
+    list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
-
-
-data.add_command(export_command)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dataset_builder.export import ExportSummary
 
-_FORMATS = ("mp4", "frames", "hdf5", "webdataset")
+FORMATS = ("mp4", "frames", "hdf5", "webdataset")
 _LISTED = 20
 _INTERRUPTED = 130
 
@@ -23,7 +23,7 @@ _INTERRUPTED = 130
 @click.command("export")
 @click.argument("dst", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--format", "format_name", type=click.Choice(_FORMATS), required=True)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), required=True)
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), help="For frames and hdf5; default: DST's, or 95.")
 @click.option("--hdf5-frames", type=click.Choice(["jpeg", "raw"]), help="Default: as in DST, or jpeg.")
 @click.option("--clips-per-shard", type=click.IntRange(1), help="For hdf5 and webdataset; default: DST's, or 256.")

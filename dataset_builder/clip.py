@@ -5,12 +5,12 @@ This is what every runner's worker calls; it never raises for a bad clip, it ret
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from lps_sim.seeding import named_seed
 
 from .formats import writer_class
 from .job import Picture, degrade_stream
-from .layout import remove_clip
+from .layout import mean_path, remove_clip
 from .manifest import StoredClip
+from .storage import Location, Remote, deliver, fetched, scratch_folder
 
 # Not the clip's fault: every further clip would fail alike, so the run stops and the clip stays pending.
 _FATAL_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -32,25 +33,32 @@ _FATAL_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @dataclass(frozen=True)
 class ClipTask:
-    """One source clip and the data sets that still lack it: layer count -> directory."""
+    """One source clip of ``source_bytes``, and the data sets that still lack it: layer count -> its directory."""
 
     name: str
-    source: Path
+    source: Location
+    source_bytes: int
     fps: str
-    targets: dict[int, Path]
+    targets: dict[int, Location]
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """What all clips of a run share. ``camera`` holds Camera fields, or ``fov_deg`` alone for the default camera."""
+    """What all clips of a run share.
 
-    film_path: str | None
+    ``camera`` holds Camera fields, or ``fov_deg`` alone for the default camera. With ``scratch`` a clip is made in that
+    folder of the worker's own machine and delivered when it is whole; remote data sets always work so, in the system's
+    folder for temporary files if none is given.
+    """
+
+    film: FilmModel | None
     camera: dict[str, Any]
     size: tuple[int, int] | None
     fit: str
     format: str
     codec: dict[str, Any]
     seed: int
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,30 +77,56 @@ def process_clip(settings: ClipSettings, task: ClipTask) -> ClipResult:
     """Degrade one clip into every target. On failure none of its files is left behind."""
     seed = named_seed(settings.seed, task.name)
     try:
-        digest = sha256_file(task.source)
-        stored = _write(settings, task, seed)
+        with ExitStack() as stack:
+            source = stack.enter_context(fetched(task.source, settings.scratch))
+            digest = sha256_file(source)
+            roots = {}
+            for layers, location in task.targets.items():
+                if isinstance(location, Path) and settings.scratch is None:
+                    roots[layers] = location
+                else:
+                    roots[layers] = stack.enter_context(scratch_folder(settings.scratch))
+            stored = _write(settings, task, source, roots, seed)
+            for layers, location in task.targets.items():
+                if roots[layers] != location:
+                    for relative in (stored[layers].mean, stored[layers].output):
+                        deliver(roots[layers] / relative, location, relative)
         return ClipResult(task.name, digest, seed, stored)
     except Exception as error:  # the border of a worker: whatever a clip does, the run goes on and the reason is kept
-        for root in task.targets.values():
-            remove_clip(root, task.name)
+        for location in task.targets.values():
+            _withdraw(settings, task.name, location)
         return ClipResult(task.name, error=describe(error), fatal=is_fatal(error))
 
 
-def _write(settings: ClipSettings, task: ClipTask, seed: int) -> dict[int, StoredClip]:
-    frames = iter_pictures(task.source)
+def _withdraw(settings: ClipSettings, name: str, location: Location) -> None:
+    if isinstance(location, Path):
+        remove_clip(location, name)
+        return
+    # Where the store itself is what failed, what is left there is found by the next run, which writes it anew.
+    with contextlib.suppress(OSError, ValueError):
+        remote = Remote(location)
+        for relative in (writer_class(settings.format).output_path(name), mean_path(name)):
+            remote.remove(relative)
+
+
+def _write(
+    settings: ClipSettings, task: ClipTask, source: Path, roots: dict[int, Path], seed: int
+) -> dict[int, StoredClip]:
+    frames = iter_pictures(source)
     first = next(frames)
     height, width = first.shape[:2]
     camera = clip_camera(settings.camera, width, height)
-    film = _film(settings.film_path)
     degraders = {
-        layers: Degrader(film, layers, camera, output_size=settings.size, seed=seed, fit=settings.fit)
-        for layers in task.targets
+        layers: Degrader(
+            settings.film if layers else None, layers, camera, output_size=settings.size, seed=seed, fit=settings.fit
+        )
+        for layers in roots
     }
     out_width, out_height = settings.size or (width, height)
     make_writer = writer_class(settings.format)
     writers = {}
     with ExitStack() as stack:
-        for layers, root in task.targets.items():
+        for layers, root in roots.items():
             writer = make_writer(root, task.name, Fraction(task.fps), out_width, out_height, settings.codec)
             writers[layers] = stack.enter_context(writer)
         for chunk in degrade_stream(_chain(first, frames), degraders):
@@ -112,11 +146,6 @@ def clip_camera(fields: dict[str, Any], width: int, height: int) -> Camera:
     if "width" not in fields:
         return Camera.from_field_of_view(width, height, **fields)
     return Camera.from_dict(fields).resized(width, height)
-
-
-@lru_cache(maxsize=4)
-def _film(path: str | None) -> FilmModel | None:
-    return FilmModel.load(path) if path is not None else None
 
 
 def describe(error: BaseException) -> str:

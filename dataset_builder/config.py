@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from lps_sim.config import StrictModel
+
+from .storage import parse_location
 
 FORMATS = ("mp4", "frames", "hdf5", "webdataset")
 CLIPS_PER_SHARD = 256
 """At 224x224 a shard of NTU RGB+D then has 80 MB of video or 180 MB of JPEG frames."""
+Place = Annotated[Path | str, BeforeValidator(parse_location)]
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 
 
@@ -21,8 +24,8 @@ class DegradeConfig(StrictModel):
 
     Parameters
     ----------
-    source : folder of videos, or an index file of ``lps data index``
-    destination : the data set's directory; with several layer counts, the folder of ``layers-NN`` data sets
+    source : folder of videos, here or behind a URL that fsspec opens, or an index file of ``lps data index``
+    destination : the data set's directory, or its URL; with several layer counts, the folder of ``layers-NN`` data sets
     film : film file or preset; may be left out when ``layers`` is (0,)
     layers : film layers, 1..64 each, and 0 for the clean twin: the same camera, size, noise and codec without film
     film_distance_m, scene_distance_m : camera to film and to scene, metres; None: as the film was calibrated. The film
@@ -42,10 +45,17 @@ class DegradeConfig(StrictModel):
     workers : worker processes; 0 works in this process; None takes every processor
     seed : the run's seed; a clip's noise is seeded by it and the clip's name
     retry_failed : do clips again that an earlier run failed on
+    clip_timeout_s : seconds that a clip may take, then its worker is killed and the clip fails; None: 5 minutes and
+        one more for every megabyte of its source. Without workers there is no limit
+    shard : ``I/N``, the share of the index that this job of a job array makes, in ``DST/job-III-of-NNN``; see
+        :class:`dataset_builder.tasks.Share`
+    ray : address of a Ray cluster whose nodes do the work, ``auto`` for the one that this machine belongs to
+    scratch : folder on each machine's own disk in which clips are made before they go to ``destination``; None: the
+        system's folder for temporary files with ``ray`` and for remote data sets, otherwise ``destination`` itself
     """
 
-    source: Path
-    destination: Path
+    source: Place
+    destination: Place
     film: str | None = None
     layers: tuple[Annotated[int, Field(ge=0, le=64)], ...] = Field(min_length=1)
     film_distance_m: float | None = Field(default=None, ge=0)
@@ -65,6 +75,10 @@ class DegradeConfig(StrictModel):
     workers: int | None = Field(default=None, ge=0, le=1024)
     seed: int = Field(default=0, ge=0)
     retry_failed: bool = False
+    clip_timeout_s: float | None = Field(default=None, gt=0)
+    shard: str | None = None
+    ray: str | None = None
+    scratch: Path | None = None
 
     @field_validator("layers")
     @classmethod

@@ -14,7 +14,7 @@
     DST/.lock            held by the run at work; freed by the system when its process ends
 
 With several layer counts DST holds one such directory each, ``layers-01`` to ``layers-64`` (``layers-00`` is the
-clean twin).
+clean twin). The jobs of a job array work each in ``DST/job-III-of-NNN``, until they are merged.
 """
 
 from __future__ import annotations
@@ -46,37 +46,26 @@ _VERSION = 1
 _FREE = ("source", "package_version", "libraries")
 
 
-def layers_directory(destination: Path, layers: int) -> Path:
-    """``DST/layers-08``: one of several data sets made in one pass."""
-    return destination / f"layers-{layers:02d}"
-
-
-def directories_for(destination: Path, layers: tuple[int, ...]) -> dict[int, Path]:
-    """The data set directory of each layer count: DST itself for one, ``DST/layers-NN`` for several.
-
-    A DST that already holds ``layers-NN`` directories goes on holding them.
-
-    Raises ValueError when DST is a single data set and several are asked for.
-    """
-    if len(layers) == 1 and not any(destination.glob(f"layers-*/{DATASET_FILE}")):
-        return {layers[0]: destination}
-    if (destination / DATASET_FILE).exists():
-        raise ValueError(
-            f"{destination}: is one data set already; several layer counts ({', '.join(map(str, layers))}) need another"
-        )
-    return {count: layers_directory(destination, count) for count in layers}
+def layers_name(layers: int) -> str:
+    """``layers-08``: the folder of one of several data sets made in one pass."""
+    return f"layers-{layers:02d}"
 
 
 def find_datasets(path: str | os.PathLike[str]) -> list[Path]:
-    """The data set directories at ``path``: itself, or the ``layers-NN`` below it.
+    """The data set directories at ``path``: itself, or those below it: ``layers-NN``, ``job-III-of-NNN`` or both.
 
     Raises ValueError when there is none.
     """
     root = Path(path)
-    found = [root] if (root / DATASET_FILE).is_file() else sorted(p.parent for p in root.glob(f"*/{DATASET_FILE}"))
+    found = [root] if (root / DATASET_FILE).is_file() else _below(root)
     if not found:
         raise ValueError(f"{root}: not a data set directory (no {DATASET_FILE} in it)")
     return found
+
+
+def _below(root: Path) -> list[Path]:
+    patterns = (f"*/{DATASET_FILE}", f"job-*/layers-*/{DATASET_FILE}")
+    return sorted(path.parent for pattern in patterns for path in root.glob(pattern))
 
 
 def read_dataset(root: Path) -> dict[str, Any]:
@@ -155,9 +144,14 @@ def clear_partial(root: Path) -> None:
     (root / PARTIAL).mkdir(parents=True, exist_ok=True)
 
 
+def mean_path(name: str) -> str:
+    """Where a clip's mean frame stands, relative to the data set's directory."""
+    return f"means/{name}.png"
+
+
 def remove_clip(root: Path, name: str) -> None:
     """Remove a clip's own output files, whichever of them exist; shards stay."""
-    for relative in (f"clips/{name}.mp4", f"means/{name}.png", *(f"{PARTS}/{name}{end}" for end in PART_SUFFIXES)):
+    for relative in (f"clips/{name}.mp4", mean_path(name), *(f"{PARTS}/{name}{end}" for end in PART_SUFFIXES)):
         (root / relative).unlink(missing_ok=True)
     frames = root / "frames" / name
     if frames.is_dir():

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from lps_sim.errors import UnknownNameError
+
 PARTS, SHARDS = "parts", "shards"
 """Folders of finished clips whose shard is not complete, and of the shards."""
 
@@ -82,6 +84,7 @@ class ClipRow:
     mean: str = ""
     mean_sha256: str = ""
     block: int = -1
+    source_bytes: int = 0
 
     @property
     def sealed(self) -> bool:
@@ -181,17 +184,24 @@ class Manifest:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled it back already
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            # A full or read-only disk, like everywhere else: what was recorded stays.
+            raise OSError(f"{self.path}: cannot be written ({error})") from error
 
     # -- writing --------------------------------------------------------------------------------------------------
     def add(self, rows: Iterable[ClipRow], clips_per_shard: int | None = None) -> None:
         """Add clips that are not there yet; of those there and not done, bring the source up to date.
+
+        A finished clip whose source has another size than it was made from is pending again.
 
         With ``clips_per_shard`` the clips that have no block yet get one, that many each in the order of their names,
         after the largest block there. So a clip's shard does not depend on who makes it and when.
@@ -200,7 +210,9 @@ class Manifest:
         with self._transaction():
             self._db.executemany(
                 f"INSERT INTO clips ({names}) VALUES ({holes}) ON CONFLICT (name) DO UPDATE "
-                "SET source = excluded.source, label = excluded.label WHERE status <> 'done'",
+                "SET source = excluded.source, label = excluded.label, source_bytes = excluded.source_bytes, "
+                "status = CASE status WHEN 'done' THEN 'pending' ELSE status END WHERE status <> 'done' "
+                "OR (source_bytes > 0 AND excluded.source_bytes > 0 AND source_bytes <> excluded.source_bytes)",
                 map(attrgetter(*_COLUMNS), rows),
             )
             if clips_per_shard is not None:
@@ -246,11 +258,25 @@ class Manifest:
             )
         self._db.execute("PRAGMA synchronous = NORMAL")
 
+    def take(self, rows: Iterable[ClipRow]) -> None:
+        """Add whole rows of another manifest, in place of any of the same name."""
+        holes = ", ".join(f":{name}" for name in _COLUMNS)
+        with self._transaction():
+            self._db.executemany(
+                f"INSERT OR REPLACE INTO clips ({', '.join(_COLUMNS)}) VALUES ({holes})", map(asdict, rows)
+            )
+
     def record_problems(self, problems: Iterable[tuple[str, str]]) -> None:
         """Replace the list of source files that are no clips, as (path, reason)."""
         with self._transaction():
             self._db.execute("DELETE FROM problems")
             self._db.executemany("INSERT INTO problems VALUES (?, ?)", problems)
+
+    def copy_to(self, path: Path) -> None:
+        """Write the manifest's present state to another file, without WAL's side files."""
+        with contextlib.closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
 
     # -- reading --------------------------------------------------------------------------------------------------
     def rows(self, status: Status | None = None) -> Iterator[ClipRow]:
@@ -258,6 +284,16 @@ class Manifest:
         where, values = ("", ()) if status is None else ("WHERE status = ?", (status,))
         for row in self._db.execute(f"{self._select} {where} ORDER BY name", values):
             yield ClipRow(*row)
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Some columns of every row, in the order of ``names``, one row at a time: for counts over many clips.
+
+        Raises ValueError for a column that a row does not have.
+        """
+        for name in names:
+            if name not in _COLUMNS:
+                raise UnknownNameError("names", name, _COLUMNS)
+        yield from self._db.execute(f"SELECT {', '.join(names)} FROM clips")
 
     def row(self, name: str) -> ClipRow | None:
         """A clip's row, or None."""
@@ -292,6 +328,10 @@ class Manifest:
         held = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'shards'").fetchone()
         rows = self._db.execute("SELECT * FROM shards ORDER BY block") if held else ()
         return [StoredShard(*row) for row in rows]
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """Name and error of the clips that failed, sorted by name."""
+        yield from self._db.execute("SELECT name, error FROM clips WHERE status = 'failed' ORDER BY name").fetchall()
 
     def counts(self) -> dict[Status, int]:
         """Number of clips of each status."""

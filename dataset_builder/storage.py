@@ -69,6 +69,12 @@ class Remote:
         found: bool = self.fs.exists(self.path(relative))
         return found
 
+    def match(self, pattern: str) -> list[str]:
+        """The store's paths of the files whose relative path fits a pattern such as ``layers-*/dataset.json``."""
+        self.fs.invalidate_cache()
+        found: list[str] = self.fs.glob(self.path(pattern))
+        return sorted(found)
+
     def get(self, relative: str, local: Path) -> None:
         """Fetch a file, or a folder of files, to ``local``. Raises FileNotFoundError."""
         local.parent.mkdir(parents=True, exist_ok=True)

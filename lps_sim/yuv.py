@@ -59,6 +59,12 @@ class YuvFrame:
         return (*self.luma.shape, 3)
 
     @property
+    def luma_pairs(self) -> np.ndarray:
+        """(H, W/2) uint16, two pixels each, the even column in the low byte; luma's own memory where it can be."""
+        luma = self.luma if self.luma.strides[1] == 1 else np.ascontiguousarray(self.luma)
+        return luma.view("<u2").astype(np.uint16, copy=False)
+
+    @property
     def coefficients(self) -> np.ndarray:
         """(8,) float32: scale, offset, blue-difference gains of R, G, B, red-difference gains of R, G, B.
 

@@ -174,7 +174,7 @@ def _fit(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
 def _degrade(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
     """The degraded data set and its clean twin: same camera, size, noise and codec, with and without film."""
     from dataset_builder.config import DegradeConfig
-    from dataset_builder.runners.local import degrade_dataset
+    from dataset_builder.degrade import degrade_dataset
 
     summary = degrade_dataset(
         DegradeConfig(
@@ -187,7 +187,7 @@ def _degrade(settings: DemoSettings, advance: Advance) -> dict[str, Any]:
             workers=settings.worker_count,
             seed=settings.seed,
         ),
-        advance,
+        lambda progress: advance(progress.done, progress.total),
     )
     if not summary.ok:
         raise ValueError(

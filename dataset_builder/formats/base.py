@@ -22,7 +22,7 @@ import numpy as np
 
 from lps_sim.errors import suggestion
 
-from ..layout import MANIFEST_FILE, PARTIAL, fsync_directory, read_dataset
+from ..layout import MANIFEST_FILE, PARTIAL, fsync_directory, mean_path, read_dataset
 from ..manifest import ClipRow, Manifest, StoredClip
 
 BLOCK_BYTES = 1 << 20
@@ -113,7 +113,7 @@ class ClipWriter:
         mean_partial = self._partial.with_suffix(".mean.png")
         try:
             write_synced(mean_partial, (mean_png,))
-            output, mean_path = self.output_path(self.name), f"means/{self.name}.png"
+            output, mean = self.output_path(self.name), mean_path(self.name)
             stored = StoredClip(
                 output=output,
                 output_sha256=self.digest(self._partial),
@@ -122,10 +122,10 @@ class ClipWriter:
                 fps=str(self.fps),
                 width=self.width,
                 height=self.height,
-                mean=mean_path,
+                mean=mean,
                 mean_sha256=sha256_bytes(mean_png),
             )
-            _move(mean_partial, self.root / mean_path)
+            _move(mean_partial, self.root / mean)
             _move(self._partial, self.root / output)
         finally:
             mean_partial.unlink(missing_ok=True)

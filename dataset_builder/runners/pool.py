@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -28,6 +28,10 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
 }
 _ATTEMPTS = 2
+_TICK_S = 1.0
+
+AtWork = Sequence[tuple[Task, float]]
+"""Tasks in the workers' hands, oldest first, each with the seconds since it was handed out."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class WorkerPool(Generic[Task, Result]):
     function : task -> result; both must pickle
     workers : processes, 0 or more
     limit_s : task -> seconds that it may take; None for no limit
+    on_wait : called about once a second, between results, with the tasks at work
     """
 
     def __init__(
@@ -73,10 +78,11 @@ class WorkerPool(Generic[Task, Result]):
         function: Callable[[Task], Result],
         workers: int,
         limit_s: Callable[[Task], float] | None = None,
+        on_wait: Callable[[AtWork[Task]], None] | None = None,
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers must be 0 or more, got {workers}")
-        self._function, self._workers, self._limit_s = function, workers, limit_s
+        self._function, self._workers, self._limit_s, self._on_wait = function, workers, limit_s, on_wait
         self._idle: list[_Worker] = []
         self._held: dict[Connection, _Held[Task]] = {}
 
@@ -96,10 +102,11 @@ class WorkerPool(Generic[Task, Result]):
             _bury(worker)
         self._idle, self._held = [], {}
 
-    def at_work(self) -> list[tuple[Task, float]]:
-        """The tasks in the workers' hands, and since when on the monotonic clock, oldest first."""
+    def at_work(self) -> AtWork[Task]:
+        """The tasks in the workers' hands."""
+        now_s = time.monotonic()
         held = sorted(self._held.values(), key=lambda held: held.started_s)
-        return [(item.task, item.started_s) for item in held]
+        return [(item.task, now_s - item.started_s) for item in held]
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | WorkerDied]]:
         """Yield (task, result) as tasks finish, in any order; tasks are taken from the iterable as workers fall free.
@@ -156,9 +163,15 @@ class WorkerPool(Generic[Task, Result]):
 
     def _ready(self) -> list[Connection]:
         """Pipes with an answer or an end in them; none when the next deadline comes first."""
-        deadlines = [held.deadline_s for held in self._held.values() if held.deadline_s is not None]
-        timeout_s = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        return [pipe for pipe in wait(list(self._held), timeout_s) if isinstance(pipe, Connection)]
+        while True:
+            deadlines = [held.deadline_s for held in self._held.values() if held.deadline_s is not None]
+            left_s = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+            tick = self._on_wait is not None and (left_s is None or left_s > _TICK_S)
+            found = wait(list(self._held), _TICK_S if tick else left_s)
+            if self._on_wait is not None and not found:
+                self._on_wait(self.at_work())
+            if found or not tick:
+                return [pipe for pipe in found if isinstance(pipe, Connection)]
 
     def _overdue(self) -> list[_Held[Task]]:
         now_s = time.monotonic()
@@ -171,9 +184,10 @@ def run_tasks(
     tasks: Iterable[Task],
     workers: int,
     limit_s: Callable[[Task], float] | None = None,
+    on_wait: Callable[[AtWork[Task]], None] | None = None,
 ) -> Iterator[tuple[Task, Result | WorkerDied]]:
     """A :class:`WorkerPool` for these tasks alone. Closing the generator, or Ctrl-C, kills the processes."""
-    with WorkerPool(function, workers, limit_s) as pool:
+    with WorkerPool(function, workers, limit_s, on_wait) as pool:
         yield from pool.run(tasks)
 
 

@@ -27,6 +27,10 @@ _NOT_VIDEO_FORMATS = {"tty", "hls", "concat", "dash"}
 # The format whose header counts every stored frame and that has no edit list to leave some out.
 _COUNTED_FORMAT = "avi"
 
+MAX_SIDE_PX, MAX_PIXELS = 16384, 1 << 26
+"""The largest picture that is read, a side and as a whole (8192x8192): 200 MB a frame as RGB. FFmpeg by itself would
+allocate the 200,000 pixels a row that a header may claim."""
+
 
 def existing(path: str | os.PathLike[str]) -> Path:
     """The path of a file that is there and not empty; FileNotFoundError or MediaError otherwise."""
@@ -42,7 +46,10 @@ def existing(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its (first) video stream; cover pictures of sound files do not count as video."""
+    """The container and its (first) video stream; cover pictures of sound files do not count as video.
+
+    Raises MediaError for what is no video, for a truncated file, and for a picture above :data:`MAX_PIXELS`.
+    """
     if missing := missing_bytes(path):
         raise MediaError(f"{path}: truncated: {missing} bytes are missing at its end")
     try:
@@ -60,6 +67,14 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         if not streams:
             holds = "only sound" if container.streams.audio else "no picture"
             raise MediaError(f"{path}: not a video: it holds {holds}")
+        context = streams[0].codec_context
+        if max(context.width, context.height) > MAX_SIDE_PX or context.width * context.height > MAX_PIXELS:
+            raise MediaError(
+                f"{path}: claims {context.width}x{context.height} pixels; at most {MAX_SIDE_PX} a side and "
+                f"{MAX_PIXELS} in all are read"
+            )
+        # For a size that only the packets tell: the decoder then refuses it before it allocates.
+        context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container, streams[0]
 
 

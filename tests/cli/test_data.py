@@ -55,6 +55,7 @@ def test_a_real_video_goes_from_index_to_a_verified_data_set(run, videos, tmp_pa
         "clips": 1,
         "frames": 120,
         "excluded": 0,
+        "duplicates": [],
         "problems": [],
     }
     command = ("data", "degrade", index, dataset, "--film", FILM, "--layers", 8, "--size", "64x48", "--workers", 0)

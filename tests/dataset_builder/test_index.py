@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from dataset_builder.index import Index, build_index, read_exclude_list
+from dataset_builder.index import Index, build_index
+from dataset_builder.source_names import read_exclude_list
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_an_index_file_reads_back_equal(tree, tmp_path):
     index.save(tmp_path / "index.jsonl")
     assert Index.load(tmp_path / "index.jsonl") == index
     head = json.loads((tmp_path / "index.jsonl").read_text().splitlines()[0])
-    assert head["lps_index"] == 1
+    assert head["lps_index"] == 2
 
 
 def test_hostile_files_are_listed_with_their_reason_and_the_rest_is_done(tree):
@@ -76,7 +77,7 @@ def test_hostile_files_are_listed_with_their_reason_and_the_rest_is_done(tree):
     assert found.pop("pipe.mp4") == "not a regular file"
     assert found.pop("nowhere.mp4").startswith("cannot be read")
     assert found.pop("walking/loop") == "a link to a folder that is already in the tree"
-    assert "all printable" in found.pop("new\nline.mp4")
+    assert "no control character or line break" in found.pop("new\\nline.mp4")
     assert found.pop("walking/one.mp4") == "duplicate: walking/one is already walking/one.MP4"
     assert found == {}
 
@@ -137,6 +138,17 @@ def test_exclude_lists_in_the_authors_format_leave_names_out(ntu_tree, tmp_path)
         ("S001C001P001R001A001", "S001C001P001R001A003"),
     )
     assert index.problems == ()
+
+
+def test_the_headers_of_both_published_lists_are_skipped(tmp_path):
+    for total, data_set in ((302, "NTU RGB+D"), (535, "NTU RGB+D 120")):
+        header = (
+            f'{total} of the captured samples in the "{data_set}" dataset have missing or incomplete skeleton data.\n'
+            "If you are working on skeleton-based analysis, please ignore these files in your training and testing "
+            "procedures.\n\n"
+        )
+        (tmp_path / "list.txt").write_text(header + "S001C002P005R002A008\r\nS001C002P006R001A008\r\n")
+        assert read_exclude_list(tmp_path / "list.txt") == ["S001C002P005R002A008", "S001C002P006R001A008"]
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import pytest
 
 from dataset_builder import clip as clip_module
 from dataset_builder.config import DegradeConfig
+from dataset_builder.degrade import degrade_dataset
 from dataset_builder.formats import open_reader
 from dataset_builder.index import build_index
 from dataset_builder.layout import MANIFEST_FILE, locked
 from dataset_builder.manifest import Manifest
-from dataset_builder.runners.local import degrade_dataset
 from dataset_builder.runners.pool import WorkerDied, run_tasks
 from dataset_builder.verify import verify_dataset
 from lps_sim import FilmModel
@@ -197,11 +197,11 @@ def test_two_runs_on_one_directory_are_kept_apart(source, tmp_path):
 def test_a_full_disk_stops_the_run_and_the_clip_stays_to_be_done(source, reference, tmp_path, monkeypatch):
     real, calls = clip_module._write, []
 
-    def full(settings, task, seed):
+    def full(settings, task, *rest):
         calls.append(task.name)
         if len(calls) == 2:
             raise ValueError("cannot encode") from OSError(errno.ENOSPC, "No space left on device")
-        return real(settings, task, seed)
+        return real(settings, task, *rest)
 
     monkeypatch.setattr(clip_module, "_write", full)
     with pytest.raises(OSError, match="stopped at clip"):
@@ -238,7 +238,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(source, reference, tmp_
     root = tmp_path / "set"
     code = (
         "from dataset_builder.config import DegradeConfig\n"
-        "from dataset_builder.runners.local import degrade_dataset\n"
+        "from dataset_builder.degrade import degrade_dataset\n"
         f"if __name__ == '__main__':\n"
         f"    degrade_dataset(DegradeConfig(source={str(source)!r}, destination={str(root)!r}, film={FILM!r},"
         " layers=(8,), size=(48, 48), workers=2))\n"
@@ -309,7 +309,7 @@ def mean_light(frame):
 def test_a_camera_file_is_fitted_to_each_clips_size(tmp_path):
     path = tmp_path / "camera.yaml"
     path.write_text("width: 640\nheight: 360\nf_px: 457\nread_noise_e: 5\n")
-    from dataset_builder.runners.local import camera_fields
+    from dataset_builder.degrade import camera_fields
 
     camera = clip_module.clip_camera(camera_fields(config(tmp_path, tmp_path / "d", camera=path)), 320, 240)
     assert (camera.width, camera.height, camera.f_px, camera.read_noise_e) == (320, 240, 228.5, 5)

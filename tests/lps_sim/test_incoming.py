@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from lps_sim import Camera, Degrader, FilmModel
-from lps_sim.incoming import EOTF_ERROR, Codes, Light, Planes, eotf_polynomial
+from lps_sim.incoming import EOTF_ERROR, EOTF_RELATIVE, Codes, Light, Planes, eotf_polynomial
 from lps_sim.media import EncoderSettings, iter_frames, iter_pictures, write_video
 from lps_sim.media.colour import ToPlanes, ToRgb
 from lps_sim.resampling import Cells, area_matrix, splat_matrix
-from lps_sim.transfer import eotf, eotf_table
+from lps_sim.transfer import eotf, eotf_table, inverse_eotf
 from lps_sim.yuv import LUMA_WEIGHTS, YuvFrame
 
 ROUNDED = 0.52  # codes: what rounding to 8 bits takes, and a little for swscale's fixed-point sums
@@ -54,7 +54,14 @@ def test_planes_are_the_frame_that_swscale_makes_of_them_before_it_rounds(matrix
 @pytest.mark.parametrize("name", ["srgb", "bt709", "gamma2.2", "gamma:2.4", "linear"])
 def test_the_polynomials_keep_to_their_error(name):
     codes = np.random.default_rng(0).random(100_000)
-    assert np.abs(eotf_polynomial(name)(codes) - eotf(codes, name)).max() <= EOTF_ERROR
+    exact = eotf(codes, name)
+    assert (np.abs(eotf_polynomial(name)(codes) - exact) <= np.maximum(EOTF_ERROR, EOTF_RELATIVE * exact)).all()
+
+
+def test_srgb_polynomials_are_four_hundredths_of_a_code_wrong_at_most():
+    codes = np.linspace(0, 1, 100_001)
+    seen = inverse_eotf(np.maximum(eotf_polynomial("srgb")(codes).astype(float), 0), "srgb")
+    assert np.abs(255 * (seen - codes)).max() <= 0.04
 
 
 def test_a_curve_that_two_pieces_cannot_follow_has_no_polynomial_and_still_its_light():
@@ -85,9 +92,11 @@ def test_every_kind_of_frame_shrinks_to_the_means_of_its_light(centred):
             found = source.shrink([(Cells.of(down), Cells.of(across)) for down, across in chosen])
             for means, (down, across) in zip(found, chosen):
                 want = np.einsum("hy,wx,yxc->chw", down, across, known.astype(float), optimize=True)
-                np.testing.assert_allclose(means, want, atol=SINGLE + 2 * EOTF_ERROR)
+                np.testing.assert_allclose(means, want, atol=SINGLE + 2 * EOTF_ERROR, rtol=EOTF_RELATIVE)
     for source, known in incoming:
-        np.testing.assert_allclose(source.light().reshape(known.shape), known, atol=SINGLE + EOTF_ERROR)
+        np.testing.assert_allclose(
+            source.light().reshape(known.shape), known, atol=SINGLE + EOTF_ERROR, rtol=EOTF_RELATIVE
+        )
 
 
 @pytest.mark.parametrize(("preset", "layers"), [("rough", 4), ("bulk-haze", 2)])

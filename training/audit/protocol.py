@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataset_builder.actions import NTU_MUTUAL_ACTIONS
-from dataset_builder.splits import VerificationPair, identity_closed_set, validation_performers, verification_pairs
+from dataset_builder.identity import (
+    UNSEEN_SHARE,
+    VerificationPair,
+    identity_closed_set,
+    seen_and_unseen,
+    verification_pairs,
+)
 
 from ..data import sample_of
-
-UNSEEN_SHARE = 0.25
-"""Share of the performers that the attacker never sees in training, for verification."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,11 @@ def identity_protocol(
     ValueError
         When fewer than two performers remain for the closed set, or the unseen ones allow no pairs.
     """
-    names = [name for name in names if sample_of(name).action not in NTU_MUTUAL_ACTIONS]
-    unseen = validation_performers((sample_of(name).performer for name in names), unseen_share)
-    seen = [name for name in names if sample_of(name).performer not in unseen]
+    seen, unseen = seen_and_unseen(names, unseen_share)
     train, test = identity_closed_set(seen)
     performers = tuple(sorted({sample_of(name).performer for name in train}))
     if len(performers) < 2:
         raise ValueError(
             f"names: the closed set needs two performers with two setups or replications each, got {len(performers)}"
         )
-    strangers = [name for name in names if sample_of(name).performer in unseen]
-    return IdentityProtocol(performers, train, test, verification_pairs(strangers, pairs, seed))
+    return IdentityProtocol(performers, train, test, verification_pairs(unseen, pairs, seed))
