@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _LISTED = 20
+_INTERRUPTED = 130
 
 
 class LpsGroup(click.Group):
@@ -158,6 +159,12 @@ def list_failures(title: str, items: list[str], more: str) -> None:
             click.echo(f"  {item}", err=True)
         if len(items) > _LISTED:
             click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
+
+
+def stopped(ctx: click.Context) -> NoReturn:
+    """The end of a command that Ctrl-C stopped between two clips."""
+    click.echo("stopped; the same command goes on from here", err=True)
+    ctx.exit(_INTERRUPTED)
 
 
 def progress_display() -> Progress:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILM, LAYERS, LOCATION, SIZE, LpsGroup, json_option, list_failures, print_json
+from .common import FILM, LAYERS, LOCATION, SIZE, LpsGroup, json_option, list_failures, print_json, stopped
 from .data_export import FORMATS, export_command
 from .data_index import NAMINGS, index, split
 from .data_stats import stats_command
@@ -17,7 +17,6 @@ from .progress import RunDisplay, counted
 if TYPE_CHECKING:
     from dataset_builder.degrade import Summary
 
-_INTERRUPTED = 130
 _PATH = click.Path(path_type=Path)
 
 
@@ -28,12 +27,6 @@ def data() -> None:
 
 for command in (index, split, export_command, stats_command):
     data.add_command(command)
-
-
-def _stopped(ctx: click.Context) -> NoReturn:
-    """The end of a command that Ctrl-C stopped between two clips."""
-    click.echo("stopped; the same command goes on from here", err=True)
-    ctx.exit(_INTERRUPTED)
 
 
 def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -108,7 +101,7 @@ def degrade(
         with RunDisplay("degrading") as display:
             summary = degrade_dataset(config, display)
     except KeyboardInterrupt:
-        _stopped(ctx)
+        stopped(ctx)
     _report_degrade(summary, dst, as_json)
     ctx.exit(0 if summary.ok else 1)
 
@@ -275,7 +268,7 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
         with counted("rendering") as update:
             summary = render(SynthesizeConfig(destination=dst, **given), lambda done, total: update(done, total, ""))
     except KeyboardInterrupt:
-        _stopped(ctx)
+        stopped(ctx)
     if as_json:
         print_json(summary.model_dump(mode="json"))
     else:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import json_option, print_json, progress_display
+from .common import json_option, list_failures, print_json, stopped
+from .progress import counted
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from dataset_builder.export import ExportSummary
 
 FORMATS = ("mp4", "frames", "hdf5", "webdataset")
-_LISTED = 20
-_INTERRUPTED = 130
 
 
 @click.command("export")
@@ -64,21 +60,15 @@ def export_command(
                     "workers": workers,
                 }
             )
-            with progress_display() as display:
-                bar = display.add_task(f"exporting {source.name}", total=None)
-                summaries.append(export_dataset(config, functools.partial(_update, display, bar)))
+            with counted(f"exporting {source.name}") as update:
+                summaries.append(export_dataset(config, update))
     except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
-        ctx.exit(_INTERRUPTED)
+        stopped(ctx)
     if as_json:
         print_json([summary.to_dict() for summary in summaries])
     for summary in summaries:
         _report(summary, as_json)
     ctx.exit(0 if all(summary.ok for summary in summaries) else 1)
-
-
-def _update(display: Progress, bar: TaskID, done: int, total: int, name: str) -> None:
-    display.update(bar, completed=done, total=total)
 
 
 def _report(summary: ExportSummary, as_json: bool) -> None:
@@ -88,11 +78,5 @@ def _report(summary: ExportSummary, as_json: bool) -> None:
             f"{summary.directory}: {summary.format}, pixels {summary.pixels}; {summary.done} clips done, "
             f"{summary.already_done} done before, {len(summary.failed)} failed; {rate:.1f} clips a second"
         )
-    lists: tuple[tuple[str, Any], ...] = (("failed", summary.failed), ("left out", summary.left_out))
-    for title, items in lists:
-        if items:
-            click.echo(f"{title}: {len(items)}", err=True)
-            for name, reason in items[:_LISTED]:
-                click.echo(f"  {name}: {reason}", err=True)
-            if len(items) > _LISTED:
-                click.echo(f"  and {len(items) - _LISTED} more: see --json", err=True)
+    for title, items in (("failed", summary.failed), ("left out", summary.left_out)):
+        list_failures(title, [f"{name}: {reason}" for name, reason in items], "run it again with --json")

@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -205,14 +206,14 @@ class Manifest:
         With ``clips_per_shard`` the clips that have no block yet get one, that many each in the order of their names,
         after the largest block there. So a clip's shard does not depend on who makes it and when.
         """
-        names, holes = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
+        names, holes = ", ".join(_COLUMNS), ", ".join("?" for _ in _COLUMNS)
         with self._transaction():
             self._db.executemany(
                 f"INSERT INTO clips ({names}) VALUES ({holes}) ON CONFLICT (name) DO UPDATE "
                 "SET source = excluded.source, label = excluded.label, source_bytes = excluded.source_bytes, "
                 "status = CASE status WHEN 'done' THEN 'pending' ELSE status END WHERE status <> 'done' "
                 "OR (source_bytes > 0 AND excluded.source_bytes > 0 AND source_bytes <> excluded.source_bytes)",
-                (asdict(row) for row in rows),
+                map(attrgetter(*_COLUMNS), rows),
             )
             if clips_per_shard is not None:
                 self._assign_blocks(clips_per_shard)
@@ -247,12 +248,15 @@ class Manifest:
     def record_shard(self, stored: StoredShard, names: Iterable[str]) -> None:
         """A shard that is whole, hashed and on disk under its name, and the clips that it holds."""
         values = asdict(stored)
+        # The parts go next: a power cut must not leave rows that point at them.
+        self._db.execute("PRAGMA synchronous = FULL")
         with self._transaction():
             self._db.execute(f"INSERT OR REPLACE INTO shards VALUES ({', '.join(f':{key}' for key in values)})", values)
             self._db.executemany(
                 "UPDATE clips SET output = ?, mean = ? WHERE name = ?",
                 ((stored.output, stored.output, name) for name in names),
             )
+        self._db.execute("PRAGMA synchronous = NORMAL")
 
     def take(self, rows: Iterable[ClipRow]) -> None:
         """Add whole rows of another manifest, in place of any of the same name."""

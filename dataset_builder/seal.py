@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from lps_sim.files import sha256_file
 
-from .formats import writer_class
+from .formats import SHARDED, writer_class
 from .formats.base import PayloadDigest, sha256_bytes
 from .formats.shards import DamagedClipError, PartWriter, ShardIndex
 from .layout import PART_SUFFIXES, PARTIAL, fsync_directory, read_dataset, remove_clip
@@ -39,6 +39,8 @@ def seal_ready(root: Path, manifest: Manifest, names: Iterable[str] | None = Non
     Raises OSError when the disk is full; the parts then stay.
     """
     if names is None:
+        if read_dataset(root)["format"] not in SHARDED:
+            return []
         blocks = manifest.blocks_to_seal()
     else:
         blocks = manifest.blocks_to_seal({manifest.block_of(name) for name in names})
@@ -53,21 +55,33 @@ def _seal(root: Path, manifest: Manifest, block: int) -> StoredShard | None:
         try:
             stored = seal_block(root, block, rows)
         except DamagedClipError as error:
-            manifest.record_failed(error.name, str(error))
-            remove_clip(root, error.name)
+            record_damaged(root, manifest, error)
             continue
-        manifest.record_shard(stored, [row.name for row in rows])
-        for row in rows:
-            if not row.sealed:
-                remove_clip(root, row.name)
+        record_sealed(root, manifest, rows, stored)
         return stored
     return None
+
+
+def record_sealed(root: Path, manifest: Manifest, rows: Sequence[ClipRow], stored: StoredShard) -> None:
+    """Note in the manifest what :func:`seal_block` wrote from ``rows``, then remove the parts."""
+    manifest.record_shard(stored, [row.name for row in rows])
+    for row in rows:
+        if not row.sealed:
+            remove_clip(root, row.name)
+
+
+def record_damaged(root: Path, manifest: Manifest, error: DamagedClipError) -> None:
+    """Note that a finished clip is not what its row says: it has failed, and the block is sealed without it."""
+    manifest.record_failed(error.name, error.reason)
+    remove_clip(root, error.name)
 
 
 def seal_block(root: Path, block: int, rows: Sequence[ClipRow]) -> StoredShard:
     """Write the shard of a block's finished clips, given in the order of their names, from their parts or its old self.
 
-    The bytes depend on the clips alone. Raises DamagedClipError for the first clip that is not what its row says.
+    The bytes depend on the clips alone. Does not touch the manifest, so that any process may do it; see
+    :func:`record_sealed` and :func:`record_damaged`. Raises DamagedClipError for the first clip that is not what its
+    row says.
     """
     dataset = read_dataset(root)
     writer = writer_class(str(dataset["format"]))

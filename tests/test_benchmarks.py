@@ -35,6 +35,16 @@ def test_whole_runs_are_measured_and_their_results_make_a_page(
     assert "gblur + scale" in capsys.readouterr().out
 
 
+def test_reading_is_measured_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import readers
+
+    readers.main(["--clips", "2", "--frames", "6", "--rounds", "1", "--json", str(tmp_path / "readers.json")])
+    rows = json.loads((tmp_path / "readers.json").read_text())["rows"]
+    assert [row["format"] for row in rows] == ["mp4", "webdataset", "frames", "hdf5, JPEG", "hdf5, raw"]
+    assert all(row["core_s"] > 0 and row["bytes_a_clip"] > 0 for row in rows)
+    assert "Clips read by one process" in capsys.readouterr().out
+
+
 def test_the_longer_clip_holds_every_frame_as_often_as_asked(tmp_path: Path) -> None:
     from benchmarks.pipeline import decode_clip, make_clip, make_longer
 

@@ -20,8 +20,11 @@ class DamagedClipError(ValueError):
     """A finished clip of which the payload or the mean is missing or has changed on disk."""
 
     def __init__(self, name: str, reason: str) -> None:
-        self.name = name
-        super().__init__(reason)
+        self.name, self.reason = name, reason
+        super().__init__(name, reason)  # both, so that it passes between processes
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class ClipSource(Protocol):

@@ -151,6 +151,18 @@ def test_a_sealing_that_is_killed_is_ended_by_the_next_run(tmp_path, format_name
     assert verify_dataset(root).ok
 
 
+def test_a_manifest_that_a_power_cut_set_back_is_brought_up_to_date_from_the_shards(tmp_path, format_name, sealed):
+    root = tmp_path / "cut"
+    write_dataset(root, format_name, CLIPS, seal=False)
+    before = (root / MANIFEST_FILE).read_bytes()
+    for _ in range(2):
+        (root / MANIFEST_FILE).write_bytes(before)
+        with Manifest(root / MANIFEST_FILE, writable=True) as manifest:
+            assert [shard.clips for shard in seal_ready(root, manifest)] == [2, 1]
+    assert digests(root) == digests(sealed)
+    assert verify_dataset(root).ok
+
+
 @pytest.mark.parametrize("hurt", ["changed", "missing", "longer", "mean"])
 def test_a_part_that_changed_on_disk_fails_and_the_others_are_sealed(tmp_path, format_name, sealed, hurt):
     root = tmp_path / "hurt"
