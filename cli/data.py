@@ -144,31 +144,36 @@ def merge(ctx: click.Context, dst: Path, partial: bool, as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("dst", type=_PATH)
+@click.argument("dst", type=LOCATION)
 @json_option
-def status(dst: Path, as_json: bool) -> None:
-    """Progress and failures of the data set DST, read from its manifest; may be asked while a run is at work."""
-    from dataset_builder.layout import MANIFEST_FILE, find_datasets, read_dataset
+def status(dst: Path | str, as_json: bool) -> None:
+    """Progress and failures of the data set DST, read from its manifest; may be asked while a run is at work.
+
+    Of a DST behind a URL it tells what the run sent last, at most a minute ago.
+    """
+    from dataset_builder.layout import MANIFEST_FILE, read_dataset
     from dataset_builder.manifest import Manifest
+    from dataset_builder.records import local_records
 
     reports = []
-    for root in find_datasets(dst):
-        with Manifest(root / MANIFEST_FILE) as manifest:
-            frames, size = manifest.totals()
-            reports.append(
-                {
-                    "directory": str(root),
-                    "layers": read_dataset(root)["layers"],
-                    "counts": manifest.counts(),
-                    "frames": frames,
-                    "bytes": size,
-                    "failed": [
-                        {"name": row.name, "error": row.error, "attempts": row.attempts}
-                        for row in manifest.rows("failed")
-                    ],
-                    "problems": [{"path": path, "reason": reason} for path, reason in manifest.problems()],
-                }
-            )
+    with local_records(dst) as found:
+        for location, root in found:
+            with Manifest(root / MANIFEST_FILE) as manifest:
+                frames, size = manifest.totals()
+                reports.append(
+                    {
+                        "directory": str(location),
+                        "layers": read_dataset(root)["layers"],
+                        "counts": manifest.counts(),
+                        "frames": frames,
+                        "bytes": size,
+                        "failed": [
+                            {"name": row.name, "error": row.error, "attempts": row.attempts}
+                            for row in manifest.rows("failed")
+                        ],
+                        "problems": [{"path": path, "reason": reason} for path, reason in manifest.problems()],
+                    }
+                )
     if as_json:
         print_json(reports)
         return

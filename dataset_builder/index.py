@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 
 from lps_sim.errors import UnknownNameError
 from lps_sim.files import write_atomic
@@ -26,10 +25,12 @@ from .source_names import (
     checked_name,
     choose,
     list_csv,
-    list_folder,
+    list_videos,
     printable_path,
     read_exclude_list,
 )
+from .source_tree import LocalTree, RemoteTree, SourceTree
+from .storage import Location, below, parse_location
 
 _VERSION = 2
 _READABLE = (1, 2)
@@ -77,16 +78,16 @@ class Problem:
 class Index:
     """A probed source tree. ``excluded`` are the names left out by exclude lists; ``version`` is the file's."""
 
-    root: Path
+    root: Location
     naming: str
     entries: tuple[IndexEntry, ...]
     problems: tuple[Problem, ...] = ()
     excluded: tuple[str, ...] = field(default=())
     version: int = _VERSION
 
-    def source(self, entry: IndexEntry) -> Path:
+    def source(self, entry: IndexEntry) -> Location:
         """The clip's file."""
-        return self.root / entry.path
+        return below(self.root, entry.path)
 
     def names(self) -> list[str]:
         """Names of the clips, sorted."""
@@ -126,7 +127,7 @@ class Index:
                 if "problem" not in row:
                     checked_name(row["name"])
             return cls(
-                root=Path(head["root"]),
+                root=parse_location(head["root"]),
                 naming=head["naming"],
                 entries=tuple(IndexEntry(**row) for row in rows if "problem" not in row),
                 problems=tuple(Problem(row["path"], row["problem"]) for row in rows if "problem" in row),
@@ -152,7 +153,8 @@ def build_index(
 
     Parameters
     ----------
-    src : folder, or CSV file with a header row ``path[,name][,label]``; its paths are relative to the CSV file
+    src : folder, here or behind a URL that fsspec opens (its files are then fetched whole, once), or CSV file with a
+        header row ``path[,name][,label]``; its paths are relative to the CSV file
     naming : ``ntu`` and ``p3ar-pku`` accept those names only; ``folders`` names a clip by its path without ending and
         labels it by its first folder (UCF101, HMDB51 and Kinetics are laid out so); ``auto`` is ntu or p3ar-pku when
         any video is named so, else folders
@@ -170,16 +172,22 @@ def build_index(
     """
     if naming not in NAMINGS:
         raise UnknownNameError("naming", naming, NAMINGS)
-    source = Path(src)
-    if not source.exists():
+    source = parse_location(src)
+    tree: SourceTree
+    if isinstance(source, str):
+        if naming == "csv":
+            raise ValueError(f"{source}: a CSV file must lie on this machine")
+        tree = RemoteTree(source)
+        naming, listed = list_videos(tree.videos(), naming)
+    elif not source.exists():
         raise ValueError(f"{source}: no such file or folder")
-    if printable_path(str(source.resolve())) != str(source.resolve()):
+    elif printable_path(str(source.resolve())) != str(source.resolve()):
         raise ValueError(f"{printable_path(str(source))}: the path must be printable UTF-8, for an index holds it")
-    if naming == "csv":
-        root, listed = source.resolve().parent, list_csv(source)
+    elif naming == "csv":
+        tree, listed = LocalTree(source.resolve().parent), list_csv(source)
     elif source.is_dir():
-        root = source.resolve()
-        naming, listed = list_folder(root, naming)
+        tree = LocalTree(source.resolve())
+        naming, listed = list_videos(tree.videos(), naming)
     else:
         raise ValueError(f"{source}: naming {naming} needs a folder of videos (a CSV file needs --naming csv)")
     if not listed:
@@ -189,17 +197,17 @@ def build_index(
     chosen, refused = choose(item for item in listed if item.reason or item.name not in left_out)
     problems = [Problem(printable_path(item.path), item.reason) for item in refused]
     entries = []
-    for item, result in zip(chosen, _probe(root, chosen, cache, workers, sha256, on_progress)):
+    for item, result in zip(chosen, _probe(tree, chosen, cache, workers, sha256, on_progress)):
         if isinstance(result, Probed):
             entries.append(IndexEntry(name=item.name, path=item.path, label=item.label, **vars(result)))
         else:
             problems.append(Problem(item.path, result))
     problems.sort(key=lambda problem: problem.path)
-    return Index(root, naming, tuple(entries), tuple(problems), tuple(sorted(excluded)))
+    return Index(tree.root, naming, tuple(entries), tuple(problems), tuple(sorted(excluded)))
 
 
 def _probe(
-    root: Path,
+    tree: SourceTree,
     items: list[Listed],
     cache: Index | None,
     workers: int | None,
@@ -207,14 +215,14 @@ def _probe(
     on_progress: OnProgress | None,
 ) -> list[Probed | str]:
     known = {}
-    if cache is not None and cache.root == root and cache.version == _VERSION:
-        known = {os.path.join(root, entry.path): _properties(entry) for entry in cache.entries}
+    if cache is not None and cache.root == tree.root and cache.version == _VERSION:
+        known = {entry.path: _properties(entry) for entry in cache.entries}
 
     def on_done(done: int) -> None:
         if on_progress:
             on_progress(done, len(items), items[done - 1].path if done else "")
 
-    return probe_all([os.path.join(root, item.path) for item in items], known, workers, sha256, on_done)
+    return probe_all(tree, [item.path for item in items], known, workers, sha256, on_done)
 
 
 def _properties(entry: IndexEntry) -> Probed:

@@ -34,6 +34,8 @@ from lps_sim.files import write_atomic
 from .manifest import PARTS, SHARDS
 
 DATASET_FILE = "dataset.json"
+DATASET_PATTERNS = (DATASET_FILE, f"*/{DATASET_FILE}", f"job-*/layers-*/{DATASET_FILE}")
+"""Where data sets may lie below a folder: in it; one a layer count or job; one a layer count of each job."""
 FILM_FILE = "film.h5"
 MANIFEST_FILE = "manifest.sqlite"
 PARTIAL = ".partial"
@@ -57,15 +59,11 @@ def find_datasets(path: str | os.PathLike[str]) -> list[Path]:
     Raises ValueError when there is none.
     """
     root = Path(path)
-    found = [root] if (root / DATASET_FILE).is_file() else _below(root)
+    patterns = DATASET_PATTERNS[:1] if (root / DATASET_FILE).is_file() else DATASET_PATTERNS[1:]
+    found = sorted(path.parent for pattern in patterns for path in root.glob(pattern))
     if not found:
         raise ValueError(f"{root}: not a data set directory (no {DATASET_FILE} in it)")
     return found
-
-
-def _below(root: Path) -> list[Path]:
-    patterns = (f"*/{DATASET_FILE}", f"job-*/layers-*/{DATASET_FILE}")
-    return sorted(path.parent for pattern in patterns for path in root.glob(pattern))
 
 
 def read_dataset(root: Path) -> dict[str, Any]:

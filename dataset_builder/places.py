@@ -31,6 +31,7 @@ from .layout import (
     remove_clip,
 )
 from .manifest import PARTS, Manifest
+from .records import fetch_records
 from .seal import seal_ready
 from .storage import Location, Remote, below
 from .tasks import Share
@@ -189,17 +190,6 @@ def opened(location: Location, root: Path) -> Iterator[Place]:
 def mirror_folder(url: str, scratch: Path) -> Path:
     """The local folder that holds the records of a remote data set."""
     return scratch / f"records-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
-
-
-def fetch_records(remote: Remote, root: Path) -> None:
-    """Bring ``root`` to the state of a remote data set's records, whatever stood there before."""
-    root.mkdir(parents=True, exist_ok=True)
-    for file in (DATASET_FILE, FILM_FILE, MANIFEST_FILE, f"{MANIFEST_FILE}-wal", f"{MANIFEST_FILE}-shm"):
-        (root / file).unlink(missing_ok=True)
-    for file in (DATASET_FILE, FILM_FILE, MANIFEST_FILE):
-        if remote.exists(file):
-            with atomic_path(root / file) as temporary:
-                remote.get(file, temporary)
 
 
 def _check_lease(location: str, remote: Remote) -> None:

@@ -9,7 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, TypeVar
+
+from .source_tree import FileState, SourceTree
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,7 +46,7 @@ class Overdue:
     limit_s: float
 
 
-def probe_file(path: str, known: Probed | None = None, sha256: bool = False) -> Probed:
+def probe_file(path: Path, state: FileState, known: Probed | None = None, sha256: bool = False) -> Probed:
     """Properties of a video file; ``known`` ones hold as long as size and modification time are the same.
 
     Frames are the header's number; where it has none (Matroska, WebM) they are decoded and counted.
@@ -54,24 +57,24 @@ def probe_file(path: str, known: Probed | None = None, sha256: bool = False) -> 
     from lps_sim.files import sha256_file
     from lps_sim.media import probe
 
-    status = os.stat(path)
-    if known is None or not _unchanged(known, status):
+    if known is None or not _unchanged(known, state):
         info = probe(path)
         if info.hdr:
             raise ValueError(f"{path}: HDR ({info.transfer}): its code values are not a display's; convert it to SDR")
         frames = info.frames or probe(path, count=True).frames
-        known = Probed(status.st_size, status.st_mtime_ns, frames, str(info.fps), info.width, info.height, info.codec)
+        known = Probed(state.size, state.mtime_ns, frames, str(info.fps), info.width, info.height, info.codec)
     return replace(known, sha256=sha256_file(path)) if sha256 and not known.sha256 else known
 
 
 def probe_all(
+    tree: SourceTree,
     paths: Sequence[str],
     known: Mapping[str, Probed],
     workers: int | None = None,
     sha256: bool = False,
     on_done: Callable[[int], None] | None = None,
 ) -> list[Probed | str]:
-    """What each file holds, or in one line why it is not usable, in the order of ``paths``.
+    """What each file of a tree holds, or in one line why it is not usable, in the order of ``paths``.
 
     ``known`` are properties by path that hold as long as size and modification time are the same. The other files
     are read by ``workers`` threads at once (default: the number of processors, at most 8): decoding runs outside the
@@ -82,7 +85,7 @@ def probe_all(
     to_read: list[int] = []
     for index, path in enumerate(paths):
         found = known.get(path)
-        if found and (found.sha256 or not sha256) and _unchanged(found, _status(path)):
+        if found and (found.sha256 or not sha256) and _unchanged(found, tree.state(path)):
             results[index] = found
         else:
             to_read.append(index)
@@ -90,15 +93,20 @@ def probe_all(
     def work(index: int) -> Probed | str:
         path = paths[index]
         try:
-            return probe_file(path, known.get(path), sha256)
+            with tree.local(path) as file:
+                return _probed(file, tree.state(path) or _stated(file), known.get(path))
         except Exception as error:  # the border of a worker: whatever a file does, the others are probed
-            message = " ".join(str(error).split()).removeprefix(f"{path}: ")
-            expected = isinstance(error, (ValueError, OSError)) and message
-            return message if expected else f"{type(error).__name__}: {message}"
+            return _reason(error, path)
+
+    def _probed(file: Path, state: FileState, earlier: Probed | None) -> Probed | str:
+        try:
+            return probe_file(file, state, earlier, sha256)
+        except (ValueError, OSError) as error:
+            return _reason(error, str(file))
 
     def limit_s(index: int) -> float:
-        status = _status(paths[index])
-        return LIMIT_S + (status.st_size / SLOWEST_BYTES_PER_S if status else 0.0)
+        state = tree.state(paths[index])
+        return LIMIT_S + (state.size / SLOWEST_BYTES_PER_S if state else 0.0)
 
     pool = LimitedThreads(work, limit_s, workers or min(os.cpu_count() or 1, _MOST_THREADS))
     done = len(paths) - len(to_read)
@@ -114,15 +122,19 @@ def probe_all(
     return results
 
 
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError:  # it is gone: reading it tells why
-        return None
+def _stated(file: Path) -> FileState:
+    status = file.stat()
+    return FileState(status.st_size, status.st_mtime_ns)
 
 
-def _unchanged(known: Probed, status: os.stat_result | None) -> bool:
-    return status is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
+def _reason(error: Exception, path: str) -> str:
+    message = " ".join(str(error).split()).removeprefix(f"{path}: ")
+    expected = isinstance(error, (ValueError, OSError)) and message
+    return message if expected else f"{type(error).__name__}: {message}"
+
+
+def _unchanged(known: Probed, state: FileState | None) -> bool:
+    return state is not None and (known.size, known.mtime_ns) == state
 
 
 class LimitedThreads(Generic[Item, Result]):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .naming import format_name, parse_name
-from .scan import is_video_name, refusal, walk
+from .scan import is_video_name, refusal
 
 NAMINGS = ("auto", "ntu", "p3ar-pku", "folders", "csv")
 # Control characters, lone surrogates (bytes that are not UTF-8) and the Unicode line and paragraph separators.
@@ -29,13 +29,12 @@ class Listed:
     reason: str = ""
 
 
-def list_folder(root: Path, naming: str) -> tuple[str, list[Listed]]:
-    """Every video file below a folder; the naming, with ``auto`` resolved, stands in front.
+def list_videos(found: list[tuple[str, str | None]], naming: str) -> tuple[str, list[Listed]]:
+    """The video files of a tree, as (path, reason to refuse it); the naming, with ``auto`` resolved, stands in front.
 
     ``folders`` names a clip by its path without ending and labels it by its first folder; ``ntu`` and ``p3ar-pku``
     accept those names only; ``auto`` is one of these two as soon as one video is named so, otherwise ``folders``.
     """
-    found = list(walk(root))
     naming = _resolve(naming, [path for path, _ in found])
     return naming, [_named(path, reason, naming) for path, reason in found]
 

@@ -86,7 +86,7 @@ def test_no_cluster_at_an_address_is_one_clear_error(monkeypatch):
         raise ConnectionError(f"Could not find any running Ray instance at {arguments['address']}.")
 
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(ValueError, match="ray: no cluster at '127.0.0.1:9' "):
+    with pytest.raises(ValueError, match=r"ray: no cluster at '127\.0\.0\.1:9' "):
         next(ray_cluster.run_on_ray(slow, [1], "127.0.0.1:9", None, lambda task: 1))
 
 
