@@ -125,7 +125,7 @@ class Hdf5Writer(PartWriter):
             _put(file, "mean_offset", _starts([len(mean) for mean in means]))
             _put(file, "mean_data", np.frombuffer(b"".join(means), np.uint8))
             size = sum(row.output_bytes for row in rows)
-            data = file.create_dataset("data", (size,), np.uint8, track_times=False, fill_time="never")
+            data = file.create_dataset("data", (size,), np.uint8, track_times=False)
             sizes = _write_frames(data, (chunk for row in rows for chunk in source.payload(row)))
             _put(file, "frame_offset", _starts(sizes))
 

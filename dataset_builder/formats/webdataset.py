@@ -88,7 +88,7 @@ def clip_facts(row: ClipRow, dataset: dict[str, Any]) -> dict[str, Any]:
         named = asdict(parse_name(row.name.rpartition("/")[2]))
     except ValueError:  # a name of another manner tells nothing
         return facts
-    return {**{key: value for key, value in named.items() if value is not None}, **facts}
+    return {**{key: value for key, value in named.items() if value}, **facts}
 
 
 class _Place(NamedTuple):

@@ -234,7 +234,7 @@ def test_a_tar_shard_says_nothing_of_when_and_by_whom_it_was_made(tmp_path):
     ]
     assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
     assert (facts["name"], facts["frames"], facts["fps"], facts["layers"]) == (NAMES[0], 5, "30000/1001", 0)
-    assert (facts["setup"], facts["performer"], facts["action"]) == (1, 1, 1)
+    assert (facts["setup"], facts["performer"], facts["action"], "gender" in facts) == (1, 1, 1, False)
 
 
 # The package leaves its files for the garbage collector to close.
