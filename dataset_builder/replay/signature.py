@@ -1,7 +1,9 @@
 """The brightness signature of a frame: a coarse grid of mean linear light, what many layers of film leave of a picture.
 
 Film of ten layers blurs a frame by about a hundredth of its width and keeps a tenth of its contrast; means over cells of
-a sixteenth of the width lose little more by the first, and average the camera's noise down against the second.
+a sixteenth of the width lose little more by the first, and average the camera's noise down against the second. The
+cells overlap smoothly, so that the grid of a recording that shows the screen smaller, or shifted, is still a weighted
+sum of the played one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from lps_sim.yuv import YuvFrame
 
 ROWS, COLUMNS = 9, 16
 CELLS = ROWS * COLUMNS
+_FINE = 4  # steps a cell in which the overlap is drawn
+_FINE_SIZE = (_FINE * COLUMNS, _FINE * ROWS)
+_OVERLAP = 2.0  # of them: standard deviation of the Gaussian
 FULL_SCALE = 65535
 """Signature value of full linear light: its steps are a hundredth of the 8-bit code at a tenth of full light."""
 
@@ -34,11 +39,9 @@ def signature(picture: NDArray[np.uint8] | YuvFrame) -> NDArray[np.uint16]:
         luma, full_range = picture.luma, picture.full_range
     else:
         luma, full_range = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), True
-    height, width = luma.shape
-    if height < ROWS or width < COLUMNS:
-        luma = cv2.resize(luma, (max(width, COLUMNS), max(height, ROWS)), interpolation=cv2.INTER_NEAREST)
-    light = cv2.LUT(luma, _light_table(full_range))
-    cells = cv2.resize(light, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+    fine = cv2.resize(cv2.LUT(luma, _light_table(full_range)), _FINE_SIZE, interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(fine, (0, 0), _OVERLAP, borderType=cv2.BORDER_REPLICATE)
+    cells = cv2.resize(smooth, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
     return np.rint(cells).astype(np.uint16).ravel()
 
 

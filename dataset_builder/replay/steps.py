@@ -22,21 +22,18 @@ _BLOCK = HOP
 _DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how many of the last may still change
 # Costs are in units of log probability. A change of lag needs the evidence of one clear frame; more missed frames in
 # one go cost little each. A mismatch counts at most _CAP, so that a flash cannot force a change.
-_REPEAT, _MISS, _MISS_MORE, _JUMP = 24.0, 24.0, 0.5, 90.0
+_REPEAT, _MISS, _MISS_MORE, _JUMP = 28.0, 28.0, 0.5, 90.0
 _CAP, _UNKNOWN = 60.0, 12.0
 _FAR = np.float32(1e9)
 
 
 @dataclass(frozen=True)
 class Course:
-    """lag : (R,) of every recorded frame; mismatch : (R,) of it with the played frame, 0 expected, at most CAP;
-    NaN where there is no known played frame."""
+    """lag : (R,) of every recorded frame; mismatch : (R,) half the squared distance from its played frame in standard
+    deviations, less the expectation; NaN where there is no known played frame."""
 
     lag: NDArray[np.intp]
     mismatch: NDArray[np.float32]
-
-
-CAP = _CAP
 
 
 def find_course(
@@ -121,7 +118,7 @@ def _forward(
     entry: NDArray[np.int16] | None,
 ) -> tuple[_Block, NDArray[np.float32]]:
     mismatch = _mismatches(recorded, played, known, response, start + base, len(cost))
-    emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), mismatch)
+    emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), np.minimum(mismatch, np.float32(_CAP)))
     origin = np.empty(mismatch.shape, np.int16)
     state = np.arange(len(cost))
     slope = (_MISS_MORE * state).astype(np.float32)
@@ -151,7 +148,7 @@ def _mismatches(
     first: int,
     states: int,
 ) -> NDArray[np.float32]:
-    """(T, states): half the squared distance less its expectation, capped; NaN for unknown played frames."""
+    """(T, states): half the squared distance less its expectation; NaN for unknown played frames."""
     count = len(recorded) + states - 1
     index = np.arange(first, first + count)
     usable = (index >= 0) & (index < len(played))
@@ -164,7 +161,7 @@ def _mismatches(
     observed = response.observed(recorded)
     products = observed @ expected.T
     own = (observed**2).sum(axis=1)[:, None] + (expected**2).sum(axis=1)[None, :]
-    distance = np.minimum((own - 2 * products - CELLS) / 2, np.float32(_CAP))
+    distance = (own - 2 * products - CELLS) / 2
     distance[:, ~usable] = np.nan
     step = distance.strides
     # Row t of the band is columns t .. t + states of row t.
