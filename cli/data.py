@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .common import FILM, LAYERS, SIZE, LpsGroup, json_option, print_json, progress_display
+from .data_replay import ingest_replay_command, replay_map_command
 
 if TYPE_CHECKING:
     from dataset_builder.index import Index
@@ -390,3 +391,7 @@ def synthesize(ctx: click.Context, dst: Path, as_json: bool, **options: Any) -> 
         )
     _list_failures("failed", [f"{name}: {error}" for name, error in summary.failed.items()], "run it again with --json")
     ctx.exit(1 if summary.failed else 0)
+
+
+for command in (replay_map_command, ingest_replay_command):
+    data.add_command(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,14 @@ from .map import MapEntry, ReplayMap
 from .response import Response
 
 _CLEAR = 0.5  # frames: standard error beyond which a clip moves too little for its residual to mean anything
+
+
+class Signatures(NamedTuple):
+    """What was compared: (R, CELLS) of the recording, (P, CELLS) of the clips, and (P,) which of those are known."""
+
+    recorded: NDArray[np.uint16]
+    played: NDArray[np.uint16]
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Cut:
             "name": clip["name"],
             "played": [clip["first"], clip["last"]],
             "recorded": [int(there[0]), int(there[-1])] if there.size else None,
+            "lag": int(there[0]) - clip["first"] if there.size else None,
             "residual_frames": None if math.isnan(self.residual) else round(self.residual, 3),
             "dropped": list(self.dropped),
             "doubled": list(self.doubled),
@@ -58,16 +67,14 @@ def cut_clips(
     replay_map: ReplayMap,
     alignment: Alignment,
     max_gap: int,
-    recorded: NDArray[np.uint16] | None = None,
-    played: NDArray[np.uint16] | None = None,
-    known: NDArray[np.bool_] | None = None,
+    signatures: Signatures | None = None,
 ) -> Iterator[Cut]:
     """Every clip's cut, in playing order.
 
     Parameters
     ----------
     max_gap : played frames lost in one go that a neighbour may stand in for; of a longer run all are missing
-    recorded, played, known : signatures, and which of the played ones are known, for residuals
+    signatures : for residuals
     """
     first, copies = _places(alignment.shown, replay_map.played_frames)
     near = _near(first >= 0, max_gap)
@@ -85,9 +92,9 @@ def cut_clips(
             else:
                 missing.append(int(place))
         residual = math.nan
-        if alignment.response and recorded is not None and played is not None and known is not None:
-            if known[span].all() and there.size:
-                residual = _residual(alignment.response, recorded[here[there]], played[span], there)
+        if alignment.response and signatures and there.size and signatures.known[span].all():
+            frames = signatures.recorded[here[there]]
+            residual = _residual(alignment.response, frames, signatures.played[span], there)
         doubled = tuple(int(place) for place in np.flatnonzero(copies[span] > 1))
         yield Cut(clip, filled, tuple(dropped), doubled, tuple(missing), residual)
 

@@ -136,6 +136,7 @@ class FrameReader:
     """
 
     def __init__(self, recording: Recording, ticks: _Appended) -> None:
+        self.sha256 = recording.sha256
         self._recording, self._ticks = recording, ticks
         self._stream: Iterator[tuple[int | None, Picture]] | None = None
         self._position = -1

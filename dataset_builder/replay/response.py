@@ -41,19 +41,19 @@ class Response:
 
     def expected(self, played: NDArray[np.uint16]) -> Floats:
         """(T, CELLS) whitened signatures that these played frames should give."""
-        return (np.asarray(played, np.float32) / FULL_SCALE - self.played_mean) @ self.weights
+        return (np.asarray(played, np.float32) / np.float32(FULL_SCALE) - self.played_mean) @ self.weights
 
     def observed(self, recorded: NDArray[np.uint16]) -> Floats:
         """(T, CELLS) whitened signatures of recorded frames."""
-        return (np.asarray(recorded, np.float32) / FULL_SCALE - self.recorded_mean) @ self.whitener
+        return (np.asarray(recorded, np.float32) / np.float32(FULL_SCALE) - self.recorded_mean) @ self.whitener
 
 
 def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Response:
     """Fit to (T, CELLS) signatures of played frames and of the recorded frames that show them.
 
-    All cells are blurred alike, as far as that explains the recording, and the rest is a ridge regression cell by cell. The
-    ridge is the one that predicts blocks of frames best that it was not fitted to; the errors are those of that
-    prediction.
+    All cells are blurred alike, as far as that explains the recording, and the rest is a ridge regression cell by
+    cell. The ridge is the one that predicts blocks of frames best that it was not fitted to; the errors are those of
+    that prediction.
     """
     x, y = (np.asarray(frames, np.float64) / FULL_SCALE for frames in (played, recorded))
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
@@ -92,9 +92,7 @@ def _ridge(x: NDArray[np.float64], y: NDArray[np.float64], ridge: float) -> NDAr
     return solved
 
 
-def _held_out(
-    halves: list[tuple[NDArray[np.float64], NDArray[np.float64]]], ridge: float
-) -> NDArray[np.float64]:
+def _held_out(halves: list[tuple[NDArray[np.float64], NDArray[np.float64]]], ridge: float) -> NDArray[np.float64]:
     """Covariance of the errors on each half of the weights fitted to the other."""
     total = np.zeros((CELLS, CELLS))
     for (x, y), (x_other, y_other) in (halves, halves[::-1]):

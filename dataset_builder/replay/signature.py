@@ -1,7 +1,7 @@
-"""The brightness signature of a frame: a coarse grid of mean linear light, what many layers of film leave of a picture.
+"""The brightness signature of a frame: a coarse grid of mean linear light, which many layers of film leave over.
 
-Film of ten layers blurs a frame by about a hundredth of its width and keeps a tenth of its contrast; means over cells of
-a sixteenth of the width lose little more by the first, and average the camera's noise down against the second. The
+Film of ten layers blurs a frame by about a hundredth of its width and keeps a tenth of its contrast; means over cells
+of a sixteenth of the width lose little more by the first, and average the camera's noise down against the second. The
 cells overlap smoothly, so that the grid of a recording that shows the screen smaller, or shifted, is still a weighted
 sum of the played one.
 """

@@ -1,6 +1,6 @@
 """A simulated recapture with known truth: clips played one after another, filmed through film by a drifting recorder.
 
-The order of light: picture -> screen (the frame without its bars) -> film -> exposure -> sensor noise -> encode -> H.264.
+The order of light: picture -> screen (the frame without its bars) -> film -> exposure -> sensor noise -> encode.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def shown_frames(
     dropped, doubled : played frames that the recorder misses or stores twice
     """
     recorded = int(np.ceil(played * (1 + how.drift)))
-    regular = np.floor(np.arange(recorded) / (1 + how.drift)).astype(np.intp)
+    # Half a frame of phase: the recorder's shutter opens midway between two changes of the screen.
+    regular = np.floor((np.arange(recorded) + 0.5) / (1 + how.drift)).astype(np.intp)
     regular = regular[regular < played]
     copies = np.ones(len(regular), np.intp)
     copies[np.isin(regular, list(dropped))] = 0

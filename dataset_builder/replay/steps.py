@@ -22,7 +22,7 @@ _BLOCK = HOP
 _DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how many of the last may still change
 # Costs are in units of log probability. A change of lag needs the evidence of one clear frame; more missed frames in
 # one go cost little each. A mismatch counts at most _CAP, so that a flash cannot force a change.
-_REPEAT, _MISS, _MISS_MORE, _JUMP = 28.0, 28.0, 0.5, 90.0
+_REPEAT, _MISS, _MISS_MORE, _JUMP = 20.0, 20.0, 0.5, 90.0
 _CAP, _UNKNOWN = 60.0, 12.0
 _FAR = np.float32(1e9)
 
