@@ -11,6 +11,7 @@ import click
 from .common import FILM, LAYERS, LOCATION, SIZE, LpsGroup, json_option, list_failures, print_json, stopped
 from .data_export import FORMATS, export_command
 from .data_index import NAMINGS, index, split
+from .data_replay import ingest_replay_command, replay_map_command
 from .data_stats import stats_command
 from .progress import RunDisplay, counted
 
@@ -25,7 +26,7 @@ def data() -> None:
     """Index, split, degrade and verify data sets; render labelled clips."""
 
 
-for command in (index, split, export_command, stats_command):
+for command in (index, split, export_command, stats_command, replay_map_command, ingest_replay_command):
     data.add_command(command)
 
 

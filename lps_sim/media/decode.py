@@ -139,6 +139,60 @@ def iter_pictures(path: str | os.PathLike[str], threads: int = 1) -> Iterator[np
     return _checked_frames(path, threads, "FRAME", None, planes=True)
 
 
+def iter_timed_pictures(
+    path: str | os.PathLike[str], threads: int = 1, index: int = 0, tick: int | None = None
+) -> Iterator[tuple[int | None, np.ndarray | YuvFrame]]:
+    """(tick, picture) of a video from frame ``index`` on, so that hours already read need not be decoded again.
+
+    Parameters
+    ----------
+    path, threads
+        As in :func:`iter_frames`.
+    index
+        First frame wanted, counted from 0.
+    tick
+        That frame's presentation time in ticks of the stream, as an earlier reading gave it (None where the file has
+        no times). With it the reading starts at a key frame shortly before; without it, or where the file cannot be
+        sought, everything before ``index`` is decoded and dropped.
+
+    Raises
+    ------
+    As :func:`iter_frames`; MediaError also when frame ``index`` is not the one of ``tick``.
+    """
+    path = existing(path)
+    if index < 0 or threads < 0:
+        raise ValueError(f"index and threads must be 0 or more, got {index} and {threads}")
+    return _timed_from(path, threads, index, tick)
+
+
+def _timed_from(path: Path, threads: int, index: int, tick: int | None) -> Iterator[tuple[int | None, Any]]:
+    if index and tick is not None:
+        sought = _timed_frames(path, threads, "FRAME", None, True, tick)
+        first = _first_at(sought, tick)
+        if first is not None:
+            yield first
+            yield from sought
+            return
+    for number, (time, picture) in enumerate(_timed_frames(path, threads, "FRAME", None, True)):
+        if number == index and tick is not None and time != tick:
+            raise MediaError(f"{path}: frame {index} must stand at tick {tick}, got {time}: another recording")
+        if number >= index:
+            yield time, picture
+
+
+def _first_at(sought: Iterator[tuple[int | None, Any]], tick: int) -> tuple[int | None, Any] | None:
+    """The frame of time ``tick``; None where seeking ended behind it or at frames that lack their reference."""
+    try:
+        for item in sought:
+            if item[0] == tick:
+                return item
+            if item[0] is None or item[0] > tick:
+                return None
+    except MediaError:
+        return None
+    return None
+
+
 def _checked_frames(
     path: str | os.PathLike[str], threads: int, thread_type: str, only: set[int] | None, planes: bool
 ) -> Iterator[Any]:
@@ -147,7 +201,7 @@ def _checked_frames(
         raise ValueError(f"threads must be 0 (all cores) or more, got {threads}")
     if thread_type not in _THREAD_TYPES:
         raise ValueError(f"thread_type must be one of {', '.join(_THREAD_TYPES)}, got {thread_type!r}")
-    return _frames(path, threads, thread_type, only, planes)
+    return (picture for _, picture in _timed_frames(path, threads, thread_type, only, planes))
 
 
 def read_video(path: str | os.PathLike[str], threads: int = 1) -> tuple[np.ndarray, VideoInfo]:
@@ -187,8 +241,13 @@ def _starts_variable(path: Path, fps: Fraction) -> bool:
     return times.variable(fps, _REORDERED if times.packets == _RATE_PACKETS else 0)
 
 
-def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, planes: bool) -> Iterator[Any]:
-    """Upright RGB frames, or planes; with ``only``, those indices alone, stopping after the last."""
+def _timed_frames(
+    path: Path, threads: int, thread_type: str, only: set[int] | None, planes: bool, seek: int | None = None
+) -> Iterator[tuple[int | None, Any]]:
+    """(tick, upright RGB frame or planes); with ``only``, those indices alone, stopping after the last.
+
+    With ``seek``, from the key frame at or before that tick.
+    """
     last = max(only) if only else None
     with open_video(path) as (container, stream):
         stream.codec_context.thread_count = threads
@@ -197,7 +256,10 @@ def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, p
         to_planes = ToPlanes(to_rgb)
         shape: tuple[int, ...] | None = None
         orientation = turn_deg = None
-        for index, frame in enumerate(decoded(container, stream, path, PacketTimes(stream.time_base))):
+        if seek is not None:
+            container.seek(seek, stream=stream)
+        times = PacketTimes(stream.time_base)
+        for index, frame in enumerate(decoded(container, stream, path, times, whole=seek is None)):
             if only is None or index in only:
                 # Asking for a frame's side data ties frame and data into a cycle that holds its picture until the
                 # garbage collector comes by: once is enough as long as the rotation stays.
@@ -211,7 +273,7 @@ def _frames(path: Path, threads: int, thread_type: str, only: set[int] | None, p
                         f"{path}: frame {index} changes size from {shape[1::-1]} to {picture.shape[1::-1]}"
                     )
                 shape = picture.shape
-                yield picture
+                yield frame.pts, picture
             if index == last:
                 return
 

@@ -107,8 +107,8 @@ class PacketTimes:
         return bool(steps.max() - steps.min() > allowed)
 
 
-def decoded(container: Any, stream: Any, path: Path, times: PacketTimes) -> Iterator[Any]:
-    """Every frame (av.VideoFrame) of the stream in display order.
+def decoded(container: Any, stream: Any, path: Path, times: PacketTimes, whole: bool = True) -> Iterator[Any]:
+    """Every frame (av.VideoFrame) of the stream in display order; not ``whole``: from where the container stands.
 
     Raises MediaError where FFmpeg reports or conceals damage, and at the end when the file is shorter than its header
     says.
@@ -129,5 +129,5 @@ def decoded(container: Any, stream: Any, path: Path, times: PacketTimes) -> Iter
         raise MediaError(f"{path}: damaged after {frames} frames: {error.strerror}") from error
     if frames == 0:
         raise MediaError(f"{path}: damaged: no frame can be decoded")
-    if container.format.name == _COUNTED_FORMAT and times.packets < stream.frames:
+    if whole and container.format.name == _COUNTED_FORMAT and times.packets < stream.frames:
         raise MediaError(f"{path}: truncated: the header counts {stream.frames} frames, the file holds {times.packets}")

@@ -1,0 +1,129 @@
+"""Which played frame every recorded frame shows: the one function behind which any source of marks may stand.
+
+Lags of whole stretches first (coarse), from them what the recording makes of a picture (response), with that the lag of
+every frame (steps); the last two again until nothing changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from .coarse import HOP, Lag, track_lags
+from .response import Response, fit_response
+from .signature import CELLS
+from .steps import Course, find_course
+
+_ROUNDS = 3
+_FIT_FRAMES, _FIT_RUN = 30_000, 64  # frames that the response is fitted to, in runs spread over the recording
+_FIT_WORST = 45.0  # mismatch beyond which a frame is no witness
+_FOREIGN = 10.0 * CELLS  # median mismatch of neighbouring frames that show something else than the clips
+_FOREIGN_WINDOW = 9
+FEWEST_FRAMES = 96
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What a recording shows.
+
+    Parameters
+    ----------
+    shown : (R,) played frame of every recorded frame, -1 where it shows none; never falls
+    offset : recorded frame that shows played frame 0, had nothing been lost on the way to the first matched frame
+    drift : recorded frames a played frame, minus 1, of the line through all matched frames; lost frames are part of it
+    response : what the signatures were compared by; None where the alignment comes from elsewhere
+    """
+
+    shown: NDArray[np.intp]
+    offset: int
+    drift: float
+    response: Response | None = None
+
+
+def align(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_] | None = None,
+    guess: int | None = None,
+) -> Alignment:
+    """Find which played frame every recorded frame shows.
+
+    Parameters
+    ----------
+    recorded, played : (R, CELLS), (P, CELLS) signatures; memory maps are read piece by piece
+    known : (P,) which played signatures are known; default all
+    guess : recorded frame that shows played frame 0, to search about; default: searched within 30,000 frames
+
+    Raises
+    ------
+    ValueError
+        fewer than 96 frames, or nothing in the recording that matches the clips
+    """
+    for name, frames in (("recorded", recorded), ("played", played)):
+        if len(frames) < FEWEST_FRAMES:
+            raise ValueError(f"{name} must have at least {FEWEST_FRAMES} frames to be aligned, got {len(frames)}")
+    known = np.ones(len(played), np.bool_) if known is None else known
+    coarse = track_lags(recorded, played, None if guess is None else -guess)
+    course = _spread(coarse, len(recorded))
+    for _ in range(_ROUNDS):
+        response = _fit(recorded, played, known, course)
+        before, course = course, find_course(recorded, played, known, coarse, response)
+        if np.array_equal(before.lag, course.lag):
+            break
+    shown = _shown(course, known)
+    return Alignment(shown, *_line(shown), response)
+
+
+def by_offset(recorded_frames: int, played_frames: int, offset: int) -> Alignment:
+    """The alignment of a recording that runs ``offset`` frames behind throughout, as the published one does."""
+    shown = np.arange(recorded_frames) - offset
+    shown[(shown < 0) | (shown >= played_frames)] = -1
+    return Alignment(shown, offset, 0.0)
+
+
+def _spread(coarse: list[Lag], count: int) -> Course:
+    numbers = np.clip(np.arange(count) // HOP, 0, len(coarse) - 1)
+    lags = np.array([stretch.lag for stretch in coarse], np.intp)[numbers]
+    sure = np.array([stretch.sure for stretch in coarse])[numbers]
+    return Course(lags, np.where(sure, 0, np.inf).astype(np.float32))
+
+
+def _fit(
+    recorded: NDArray[np.uint16], played: NDArray[np.uint16], known: NDArray[np.bool_], course: Course
+) -> Response:
+    index = np.arange(len(recorded)) + course.lag
+    usable = (index >= 0) & (index < len(played)) & (np.nan_to_num(course.mismatch, nan=np.inf) < _FIT_WORST)
+    usable[usable] = known[index[usable]]
+    witnesses = np.flatnonzero(usable)
+    if len(witnesses) > _FIT_FRAMES:
+        runs = np.arange(len(witnesses)) // _FIT_RUN
+        chosen = np.linspace(0, runs[-1], _FIT_FRAMES // _FIT_RUN).astype(int)
+        witnesses = witnesses[np.isin(runs, chosen)]
+    if len(witnesses) < FEWEST_FRAMES:
+        raise ValueError(f"only {len(witnesses)} recorded frames match the played clips; wrong clips or a wrong MAP")
+    return fit_response(played[index[witnesses]], recorded[witnesses])
+
+
+def _shown(course: Course, known: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Played frames, -1 outside the list and where the recording shows something else for several frames."""
+    shown = np.arange(len(course.lag)) + course.lag
+    shown[(shown < 0) | (shown >= len(known))] = -1
+    mismatch = median_filter(np.nan_to_num(course.mismatch, nan=0.0), _FOREIGN_WINDOW, mode="nearest")
+    shown[mismatch > _FOREIGN] = -1
+    # A jump back (something else was on the screen before it) must not show a frame twice.
+    highest = np.maximum.accumulate(shown)
+    shown[shown < highest] = -1
+    return shown
+
+
+def _line(shown: NDArray[np.intp]) -> tuple[int, float]:
+    matched = np.flatnonzero(shown >= 0)
+    if not matched.size:
+        raise ValueError("no recorded frame matches the played clips")
+    index = shown[matched].astype(float)
+    spread = index - index.mean()
+    slope = float(spread @ (matched - matched.mean()) / (spread @ spread)) if spread.any() else 1.0
+    return int(matched[0] - shown[matched[0]]), slope - 1

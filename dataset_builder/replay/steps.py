@@ -1,0 +1,181 @@
+"""The most probable course of the lag, recorded frame by recorded frame: dynamic programming in a moving band.
+
+State: lag s, recorded frame r shows played frame r + s. From one recorded frame to the next the lag stays (the rule),
+falls by one (the played frame was stored again) or rises by k (k played frames were missed). The course is the one of
+least cost, frames' mismatch and changes of lag together (Viterbi 1967), decided with a delay of thousands of frames, so
+that memory does not grow with the recording.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coarse import HOP, Lag
+from .response import Response
+from .signature import CELLS
+
+BAND = 40  # lags to either side of the coarse one
+_BLOCK = HOP
+_DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how many of the last may still change
+# Costs are in units of log probability. A change of lag needs the evidence of one clear frame; more missed frames in
+# one go cost little each. A mismatch counts at most _CAP, so that a flash cannot force a change.
+_REPEAT, _MISS, _MISS_MORE, _JUMP = 20.0, 20.0, 0.5, 90.0
+_CAP, _UNKNOWN = 60.0, 12.0
+_FAR = np.float32(1e9)
+
+
+@dataclass(frozen=True)
+class Course:
+    """lag : (R,) of every recorded frame; mismatch : (R,) half the squared distance from its played frame in standard
+    deviations, less the expectation; NaN where there is no known played frame."""
+
+    lag: NDArray[np.intp]
+    mismatch: NDArray[np.float32]
+
+
+def find_course(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    coarse: list[Lag],
+    response: Response,
+) -> Course:
+    """The course of the lag along a whole recording.
+
+    Parameters
+    ----------
+    recorded, played : (R, CELLS), (P, CELLS) signatures
+    known : (P,) whether a played frame's signature is known
+    coarse : of :func:`dataset_builder.replay.coarse.track_lags`
+    response : of :func:`dataset_builder.replay.response.fit_response`
+    """
+    count, states = len(recorded), 2 * BAND + 1
+    lags = np.empty(count, np.intp)
+    mismatch = np.full(count, np.nan, np.float32)
+    cost = np.zeros(states, np.float32)
+    held: list[_Block] = []
+    for start in range(0, count, _BLOCK):
+        base = _base_at(coarse, start) - BAND
+        entry = None
+        if held:
+            cost, entry = _carried(cost, base - held[-1].base)
+        block, cost = _forward(recorded[start : start + _BLOCK], played, known, response, start, base, cost, entry)
+        held.append(block)
+        if len(held) == _DECIDED + _HELD:
+            _trace_back(held, int(cost.argmin()), _HELD, lags, mismatch)
+            del held[:_DECIDED]
+    _trace_back(held, int(cost.argmin()), 0, lags, mismatch)
+    return Course(lags, mismatch)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """``origin[t, s]``: state at frame t - 1 that state s at frame t came from; frame -1 is the last of the block
+    before, in its own states. ``cells[t, s]``: mismatch."""
+
+    start: int
+    base: int
+    origin: NDArray[np.int16]
+    mismatch: NDArray[np.float32]
+
+
+def _base_at(coarse: list[Lag], start: int) -> int:
+    """The coarse lag of a block: that of the stretch about its middle."""
+    number = int(np.clip((start + _BLOCK // 2) // HOP, 0, len(coarse) - 1))
+    return coarse[number].lag
+
+
+def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    """Costs and origins in the states of the next block, whose first lag is higher by ``shift``.
+
+    Any state may also be entered by a jump from the best: a pause, or more frames lost than the band holds.
+    """
+    states = len(cost)
+    best = int(cost.argmin())
+    moved = np.full(states, cost[best] + _JUMP, np.float32)
+    origin = np.full(states, best, np.int16)
+    before = np.arange(states) + shift
+    inside = (before >= 0) & (before < states)
+    kept = np.full(states, _FAR, np.float32)
+    kept[inside] = cost[before[inside]]
+    better = kept < moved
+    moved[better] = kept[better]
+    origin[better] = before[better]
+    return moved, origin
+
+
+def _forward(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    response: Response,
+    start: int,
+    base: int,
+    cost: NDArray[np.float32],
+    entry: NDArray[np.int16] | None,
+) -> tuple[_Block, NDArray[np.float32]]:
+    mismatch = _mismatches(recorded, played, known, response, start + base, len(cost))
+    emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), np.minimum(mismatch, np.float32(_CAP)))
+    origin = np.empty(mismatch.shape, np.int16)
+    state = np.arange(len(cost))
+    slope = (_MISS_MORE * state).astype(np.float32)
+    cost = cost - cost.min()
+    for t in range(len(emission)):
+        # Missed frames: the best of all lower states, dearer by the frame; running minimum and where it stands.
+        sloped = cost - slope
+        lowest = np.minimum.accumulate(sloped)
+        place = np.maximum.accumulate(np.where(sloped <= lowest, state, 0))
+        new, origin_t = cost.copy(), state.astype(np.int16)
+        missed = lowest[:-1] + slope[1:] + np.float32(_MISS - _MISS_MORE)
+        fewer = missed < new[1:]
+        new[1:][fewer], origin_t[1:][fewer] = missed[fewer], place[:-1][fewer]
+        again = cost[1:] + np.float32(_REPEAT)
+        fewer = again < new[:-1]
+        new[:-1][fewer], origin_t[:-1][fewer] = again[fewer], state[1:][fewer]
+        cost = new + emission[t]
+        origin[t] = origin_t if entry is None or t else entry[origin_t]
+    return _Block(start, base, origin, mismatch), cost
+
+
+def _mismatches(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    response: Response,
+    first: int,
+    states: int,
+) -> NDArray[np.float32]:
+    """(T, states): half the squared distance less its expectation; NaN for unknown played frames."""
+    count = len(recorded) + states - 1
+    index = np.arange(first, first + count)
+    usable = (index >= 0) & (index < len(played))
+    usable[usable] = known[index[usable]]
+    out = np.full((len(recorded), states), np.nan, np.float32)
+    if not usable.any():
+        return out
+    expected = np.zeros((count, CELLS), np.float32)
+    expected[usable] = response.expected(played[index[usable]])
+    observed = response.observed(recorded)
+    products = observed @ expected.T
+    own = (observed**2).sum(axis=1)[:, None] + (expected**2).sum(axis=1)[None, :]
+    distance = (own - 2 * products - CELLS) / 2
+    distance[:, ~usable] = np.nan
+    step = distance.strides
+    # Row t of the band is columns t .. t + states of row t.
+    return np.lib.stride_tricks.as_strided(distance, out.shape, (step[0] + step[1], step[1])).copy()
+
+
+def _trace_back(
+    blocks: list[_Block], state: int, held: int, lags: NDArray[np.intp], mismatch: NDArray[np.float32]
+) -> None:
+    """Write the course of all blocks but the last ``held``, backwards from the last frame's state."""
+    for number in range(len(blocks) - 1, -1, -1):
+        block = blocks[number]
+        for t in range(len(block.origin) - 1, -1, -1):
+            if number < len(blocks) - held:
+                lags[block.start + t] = block.base + state
+                mismatch[block.start + t] = block.mismatch[t, state]
+            state = int(block.origin[t, state])
