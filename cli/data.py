@@ -36,6 +36,17 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+def _known_share(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from dataset_builder.shares import Share
+
+        try:
+            Share.parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
 @data.command()
 @click.argument("src", type=LOCATION)
 @click.argument("dst", type=LOCATION)
@@ -58,7 +69,12 @@ def _known_film(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--naming", type=click.Choice(NAMINGS), default="auto", show_default=True, help="When SRC is a folder.")
 @click.option("--workers", type=click.IntRange(0, 1024), help="Worker processes; default: all processors.")
 @click.option("--ray", metavar="ADDRESS|auto", help="Work on the nodes of this Ray cluster instead.")
-@click.option("--shard", metavar="I/N", help="Make one share of N, into DST/job-III-of-NNN, for lps data merge.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=_known_share,
+    help="Make one share of N, into DST/job-III-of-NNN, for lps data merge.",
+)
 @click.option("--scratch", type=_PATH, help="Folder on each machine's own disk to make clips in.")
 @click.option("--clip-timeout", type=float, help="Seconds a clip may take; default: 300 and 60 more a source MB.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

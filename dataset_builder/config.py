@@ -48,7 +48,7 @@ class DegradeConfig(StrictModel):
     clip_timeout_s : seconds that a clip may take, then its worker is killed and the clip fails; None: 5 minutes and
         one more for every megabyte of its source. Without workers there is no limit
     shard : ``I/N``, the share of the index that this job of a job array makes, in ``DST/job-III-of-NNN``; see
-        :class:`dataset_builder.tasks.Share`
+        :class:`dataset_builder.shares.Share`
     ray : address of a Ray cluster whose nodes do the work, ``auto`` for the one that this machine belongs to
     scratch : folder on each machine's own disk in which clips are made before they go to ``destination``; None: the
         system's folder for temporary files with ``ray`` and for remote data sets, otherwise ``destination`` itself

@@ -6,7 +6,8 @@ import functools
 import importlib.metadata
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,17 @@ from lps_sim import __version__
 from lps_sim.camera import Camera
 from lps_sim.film import FilmModel
 
-from .clip import ClipResult, ClipSettings, ClipTask, process_clip
+from .clip import ClipResult, ClipSettings, ClipTask
 from .config import DegradeConfig
 from .index import Index, build_index
 from .layout import FILM_FILE, claim_dataset
 from .places import Place, locations_for, opened, place_at
 from .progress import OnProgress, RunProgress, WorkerState
 from .runners.pool import AtWork, WorkerDied, run_tasks
+from .shares import Share
 from .storage import Location
-from .tasks import Plan, Share, plan, time_limit_s
+from .tasks import Plan, plan, time_limit_s
+from .work import Result, SealResult, SealTask, Task, work
 
 INDEX_FILE = "index.jsonl"
 
@@ -124,14 +127,18 @@ def degrade_dataset(config: DegradeConfig, on_progress: OnProgress | None = None
         )
         tally = _Tally(todo, on_progress)
         tally.report()
-        work = functools.partial(process_clip, clip_settings)
-        for task, result in _outcomes(config, work, todo.tasks(index, locations), tally.report):
+        feed = _Feed(todo.tasks(index, locations))
+        for task, result in _outcomes(config, functools.partial(work, clip_settings), feed, tally.report):
             if isinstance(result, WorkerDied):
-                result = ClipResult(task.name, error=result.reason)
+                result = _died(task, result)
             if result.fatal:
-                raise OSError(f"stopped at clip {task.name}: {result.error}; the same command goes on from there")
-            _record(result, task, places)
-            tally.count(task, result)
+                raise OSError(f"stopped at {task.name}: {result.error}; the same command goes on from there")
+            if isinstance(task, SealTask) and isinstance(result, SealResult):
+                places[task.layers].record_seal(task, result)
+            elif isinstance(task, ClipTask) and isinstance(result, ClipResult):
+                for layers in task.targets:
+                    feed.seals += _record(places[layers], layers, result)
+                tally.count(task, result)
         for place in places.values():
             place.seal()
     return Summary(
@@ -165,7 +172,7 @@ class _Tally:
             self.frames += next(iter(result.stored.values())).frames
         self.report()
 
-    def report(self, at_work: AtWork[ClipTask] = ()) -> None:
+    def report(self, at_work: AtWork[Task] = ()) -> None:
         """Tell where the run is."""
         if self._on_progress is None:
             return
@@ -183,28 +190,49 @@ class _Tally:
         )
 
 
+class _Feed:
+    """The clips to make and, ahead of them, the shards that have become ready to seal meanwhile."""
+
+    def __init__(self, clips: Iterator[ClipTask]) -> None:
+        self._clips = clips
+        self.seals: deque[SealTask] = deque()
+
+    def __iter__(self) -> Iterator[Task]:
+        for clip in self._clips:
+            while self.seals:
+                yield self.seals.popleft()
+            yield clip
+        while self.seals:
+            yield self.seals.popleft()
+
+
 def _outcomes(
     config: DegradeConfig,
-    work: Callable[[ClipTask], ClipResult],
-    tasks: Iterator[ClipTask],
-    on_wait: Callable[[AtWork[ClipTask]], None],
-) -> Iterator[tuple[ClipTask, ClipResult | WorkerDied]]:
+    do: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    on_wait: Callable[[AtWork[Task]], None],
+) -> Iterator[tuple[Task, Result | WorkerDied]]:
     limit_s = functools.partial(time_limit_s, config.clip_timeout_s)
     if config.ray is None:
-        return run_tasks(work, tasks, config.worker_count, limit_s, on_wait)
+        return run_tasks(do, tasks, config.worker_count, limit_s, on_wait)
     from .runners.ray_cluster import run_on_ray
 
-    return run_on_ray(work, tasks, config.ray, limit_s, lambda task: task.source_bytes, on_wait)
+    return run_on_ray(do, tasks, config.ray, limit_s, lambda task: task.source_bytes, on_wait)
 
 
-def _record(result: ClipResult, task: ClipTask, places: dict[int, Place]) -> None:
-    for layers in task.targets:
-        manifest = places[layers].manifest
-        if result.error:
-            manifest.record_failed(task.name, result.error)
-        else:
-            manifest.record_done(task.name, result.stored[layers], result.source_sha256, result.seed)
-        places[layers].seal([task.name])
+def _died(task: Task, result: WorkerDied) -> Result:
+    return ClipResult(task.name, error=result.reason) if isinstance(task, ClipTask) else SealResult(error=result.reason)
+
+
+def _record(place: Place, layers: int, result: ClipResult) -> list[SealTask]:
+    """Write a clip's row; the shard that a worker can seal now."""
+    if result.error:
+        place.manifest.record_failed(result.name, result.error)
+    else:
+        place.manifest.record_done(result.name, result.stored[layers], result.source_sha256, result.seed)
+    if place.remote is not None:
+        place.seal([result.name])
+    return place.ready(layers, result.name)
 
 
 def _check_place(config: DegradeConfig) -> None:

@@ -32,9 +32,10 @@ from .layout import (
 )
 from .manifest import PARTS, Manifest
 from .records import fetch_records
-from .seal import seal_ready
+from .seal import record_damaged, record_sealed, seal_ready
+from .shares import Share
 from .storage import Location, Remote, below
-from .tasks import Share
+from .work import SealResult, SealTask
 
 LEASE_FILE = ".lease.json"
 LEASE_S = 300.0
@@ -72,8 +73,22 @@ class Place:
             if name.partition("/")[0] in stems:
                 remove_clip(self.root, name)
 
+    def ready(self, layers: int, name: str) -> list[SealTask]:
+        """The shard that a worker can seal now that a clip is done or has failed; none where this process must."""
+        if self.remote is not None:
+            return []
+        blocks = self.manifest.blocks_to_seal([self.manifest.block_of(name)])
+        return [SealTask(layers, self.root, block, tuple(self.manifest.block_rows(block))) for block in blocks]
+
+    def record_seal(self, task: SealTask, result: SealResult) -> None:
+        """Note what became of a shard. Where it could not be sealed the parts stay, for :meth:`seal` at the end."""
+        if result.stored is not None:
+            record_sealed(self.root, self.manifest, task.rows, result.stored)
+        elif result.damaged is not None:
+            record_damaged(self.root, self.manifest, result.damaged)
+
     def seal(self, names: Iterable[str] | None = None) -> None:
-        """Seal the blocks that are ready, as :func:`dataset_builder.seal.seal_ready`, and send the records along."""
+        """Seal blocks in this process, as :func:`dataset_builder.seal.seal_ready`, and send the records along."""
         if self.remote is None:
             seal_ready(self.root, self.manifest, names)
             return

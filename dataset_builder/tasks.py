@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .clip import ClipTask
 from .index import Index, IndexEntry
 from .manifest import ClipRow, Manifest
+from .shares import Share
 from .storage import Location
+from .work import Task
 
 # A clip's time limit, where none is asked for: beyond what two cores shared with other work need by a factor of ten.
 _LIMIT_S, _LIMIT_S_PER_MB = 300.0, 60.0
-
-
-@dataclass(frozen=True)
-class Share:
-    """One of ``count`` equal shares of an index, for a job array: number ``number``, 0..count - 1.
-
-    A share is made of whole blocks, so that no two jobs have a hand in one shard.
-    """
-
-    number: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
-
-    @classmethod
-    def parse(cls, text: str) -> Share:
-        """``I/N`` with I from 0 to N - 1; N stands for 0, so that counting from 1 to N serves as well.
-
-        Raises ValueError with the rule.
-        """
-        number, _, count = text.partition("/")
-        if not (number.isdecimal() and count.isdecimal() and int(count) >= 1 and int(number) <= int(count)):
-            raise ValueError(f"shard must be I/N with N of 1 or more and I of 0..N, got {text!r}")
-        return cls(int(number) % int(count), int(count))
-
-    def of(self, entries: Iterable[IndexEntry], block_clips: int) -> Iterator[tuple[int, IndexEntry]]:
-        """The entries of this share, each with its block: ``block_clips`` entries a block, dealt out in turn."""
-        for rank, entry in enumerate(entries):
-            block = rank // block_clips
-            if block % self.count == self.number:
-                yield block, entry
-
-    def facts(self, index: Index) -> dict[str, str]:
-        """What all runs of a job have in common: its share, and the names that were shared out."""
-        names = hashlib.sha256("\n".join(index.names()).encode()).hexdigest()
-        return {"share": str(self), "names_sha256": names}
 
 
 @dataclass(frozen=True)
@@ -125,7 +89,7 @@ def plan(
     return Plan(entries, wanted, {n: error for n, error in failed.items() if n not in wanted}, source_bytes)
 
 
-def time_limit_s(limit_s: float | None, task: ClipTask) -> float:
+def time_limit_s(limit_s: float | None, task: Task) -> float:
     """Seconds that a clip may take: ``limit_s``, or 5 minutes and a minute more for every megabyte of its source.
 
     By the source's size and not its number of frames, which a header can lie about.

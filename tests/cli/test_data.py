@@ -195,7 +195,7 @@ def test_failed_clips_are_listed_and_the_exit_status_is_1(run, ntu_videos, tmp_p
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(run, ntu_videos, tmp_path, monkeypatch):
-    from dataset_builder import degrade as driver
+    from dataset_builder import work as driver
 
     real = driver.process_clip
 

@@ -204,7 +204,7 @@ def test_a_full_disk_stops_the_run_and_the_clip_stays_to_be_done(source, referen
         return real(settings, task, *rest)
 
     monkeypatch.setattr(clip_module, "_write", full)
-    with pytest.raises(OSError, match="stopped at clip"):
+    with pytest.raises(OSError, match="stopped at S001C001"):
         degrade_dataset(config(source, tmp_path / "set"))
     with Manifest(tmp_path / "set" / MANIFEST_FILE) as manifest:
         assert manifest.counts() == {"pending": 3, "done": 1, "failed": 0}

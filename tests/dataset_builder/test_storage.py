@@ -119,7 +119,7 @@ def test_workers_make_several_data_sets_in_a_bucket_from_a_bucket(s3, source, re
 
 
 def test_a_run_that_died_between_two_uploads_ends_in_the_same_bytes(memory, source, reference, tmp_path, monkeypatch):
-    from dataset_builder import degrade as driver
+    from dataset_builder import work as driver
 
     real, made = driver.process_clip, []
 
