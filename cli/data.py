@@ -210,15 +210,16 @@ def status(dst: Path | str, as_json: bool) -> None:
 @data.command()
 @click.argument("dst", type=_PATH)
 @click.option("--workers", type=click.IntRange(1, 256), help="Files checked at once.")
+@click.option("--sources", is_flag=True, help="Hash the source files too, and compare with what clips were made from.")
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, dst: Path, workers: int | None, as_json: bool) -> None:
+def verify(ctx: click.Context, dst: Path, workers: int | None, sources: bool, as_json: bool) -> None:
     """Re-hash and decode every finished clip of DST, and look for files that no clip owns. Exit status 1 if any."""
     from dataset_builder.layout import find_datasets
     from dataset_builder.verify import verify_dataset
 
     with counted("verifying") as update:
-        verdicts = [verify_dataset(root, workers, update) for root in find_datasets(dst)]
+        verdicts = [verify_dataset(root, workers, update, sources) for root in find_datasets(dst)]
     if as_json:
         print_json([verdict.to_dict() for verdict in verdicts])
     for verdict in verdicts:

@@ -27,6 +27,7 @@ from .formats.base import (
 from .formats.shards import PartWriter
 from .layout import CONTENT, FILM_FILE, MANIFEST_FILE, PARTIAL, read_dataset
 from .manifest import ClipRow, Manifest, Status, StoredShard
+from .storage import fetched, parse_location
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ class Verdict:
 
 
 def verify_dataset(
-    root: Path, workers: int | None = None, on_progress: Callable[[int, int, str], None] | None = None
+    root: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    sources: bool = False,
 ) -> Verdict:
     """Re-hash and decode every finished clip, its mean and every shard, check the film's checksum, find stray files.
 
     Parameters: root, a data set's directory; workers, threads (default: processors, at most 8); on_progress, called
-    with (done, total, name). Raises ValueError when ``root`` is not a data set or its manifest cannot be read.
+    with (done, total, name); sources, hash the source files too, and compare with what the clips were made from.
+    Raises ValueError when ``root`` is not a data set or its manifest cannot be read.
     """
     dataset = read_dataset(root)
     writer = writer_class(str(dataset["format"]))
@@ -93,6 +98,9 @@ def verify_dataset(
             findings += found
             if on_progress:
                 on_progress(done, len(rows), row.name)
+        if sources:
+            made_from = sorted({(row.source, row.source_sha256) for row in rows})
+            findings += [one for found in pool.map(lambda source: _check_source(*source), made_from) for one in found]
     findings += _strays(root, rows, shards)
     return Verdict(root, len(rows), tuple(findings), counts)
 
@@ -109,6 +117,14 @@ def _check_film(root: Path, dataset: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             FILM_FILE, f"is another film: checksum {checksum}, dataset.json says {dataset['film']['checksum']}"
         )
+
+
+def _check_source(source: str, expected: str) -> list[Finding]:
+    try:
+        with fetched(parse_location(source), None) as path:
+            return list(_compare(source, sha256_file(path), expected))
+    except (ValueError, OSError) as error:
+        return [Finding(source, f"source cannot be read: {_one_line(error)}")]
 
 
 def _check_clip(root: Path, row: ClipRow, writer: type[ClipWriter]) -> list[Finding]:

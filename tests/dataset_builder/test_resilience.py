@@ -146,7 +146,14 @@ def test_a_source_that_was_replaced_is_degraded_again(tmp_path):
     os.replace(tmp_path / "other" / name, source / name)
     again = degrade_dataset(config(source, root))
     assert (again.done, again.already_done, again.frames) == (1, 1, 20)
+    assert verify_dataset(root, sources=True).ok
+    data = bytearray((source / name).read_bytes())
+    data[len(data) // 2] ^= 1  # of the same size, so that no run looks at it
+    (source / name).write_bytes(data)
+    assert degrade_dataset(config(source, root)).done == 0
     assert verify_dataset(root).ok
+    (finding,) = verify_dataset(root, sources=True).findings
+    assert (finding.path, finding.reason[:8]) == (str(source / name), "changed:")
 
 
 def test_a_clip_that_hangs_is_ended_at_its_limit_and_the_rest_is_done(tmp_path):
