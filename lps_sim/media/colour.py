@@ -108,10 +108,10 @@ class ToPlanes:
         if matrix not in LUMA_WEIGHTS:
             return None
         luma, u, v = (plane_array(plane) for plane in frame.planes)
-        known = YuvFrame(luma, u, v, matrix, range_tag(int(frame.color_range), pixel_format) == FULL)
-        if self._centred is None:
-            self._find_siting(known, frame)
-        return None if self._unknown else replace(known, centred=bool(self._centred))
+        full_range = range_tag(int(frame.color_range), pixel_format) == FULL
+        if self._centred is None and np.ptp(v) >= _LEAST_STEP:
+            self._find_siting(YuvFrame(luma, u, v, matrix, full_range), frame)
+        return None if self._unknown else YuvFrame(luma, u, v, matrix, full_range, bool(self._centred))
 
     def _find_siting(self, known: YuvFrame, frame: Any) -> None:
         steps = np.abs(np.diff(known.v.astype(np.int16), axis=1)).max(axis=1)
