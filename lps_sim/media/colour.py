@@ -55,7 +55,7 @@ _SWS_MATRIX = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 
 # SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND of libswscale; PyAV names the last two only from version 18 on.
 _ACCURATE = 0x2 | 0x2000 | 0x40000
 _PLANAR_420 = ("yuv420p", "yuvj420p")
-_WRITTEN_420 = {"yuv420p": np.uint8, "yuv420p10le": "<u2"}
+_WRITTEN_420 = {"yuv420p": np.dtype(np.uint8), "yuv420p10le": np.dtype("<u2")}
 _LEAST_STEP = 4  # chroma codes from sample to sample: the two sides are then a code and more apart
 _ROUNDED = 0.6  # codes: rounding to 8 bits, and swscale's own sums
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
@@ -161,7 +161,7 @@ class ToRgb:
 class FromRgb:
     """Converts 8-bit RGB to an encoder's YUV format: limited range, given matrix.
 
-    4:2:0 by :mod:`lps_sim.media.yuv_kernels`, the rest by swscale: one filter, and half a code of the formula either way.
+    4:2:0 by :mod:`lps_sim.media.yuv_kernels`, the rest by swscale: one filter, half a code from the formula either way.
     """
 
     def __init__(self, pixel_format: str, matrix: str = "bt709") -> None:
@@ -173,7 +173,7 @@ class FromRgb:
             # Here, so that reading does without the compiler.
             from .yuv_kernels import rgb_to_420, whole_weights
 
-            self._type = np.dtype(_WRITTEN_420[pixel_format])
+            self._type = _WRITTEN_420[pixel_format]
             self._weights = whole_weights(matrix, 8 if self._type == np.uint8 else 10)
             self._rgb_to_420 = rgb_to_420
 

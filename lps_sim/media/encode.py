@@ -56,7 +56,7 @@ class EncoderSettings:
         x264/x265: frames predicted from both sides between two others, at most; 0..16. They make the level pump where
         all that changes is noise.
     aq
-        x264/x265: adaptive quantisation, which spends bits on smooth parts for the eye; behind film all parts are smooth.
+        x264/x265: adaptive quantisation, which spends bits on smooth parts for the eye; behind film all is smooth.
     """
 
     codec: str = "libx264"

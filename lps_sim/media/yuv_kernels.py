@@ -1,7 +1,7 @@
 """Compiled RGB to the 4:2:0 planes of an encoder: swscale's own filter, a sixth of its time for small frames.
 
-Colour is the mean of two columns, and of four rows with the weights 1, 3, 3, 1. Sums are whole numbers below 2^24, exact
-in single precision and rounded once: the same bytes on every processor.
+Colour is the mean of two columns, and of four rows with the weights 1, 3, 3, 1. Sums are whole numbers below 2^24,
+exact in single precision and rounded once: the same bytes on every processor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def whole_weights(matrix: str, bits: int) -> np.ndarray:
     """(3, 5) float32, for Y, U and V in limited range: whole weights of R, G and B, what they are to be multiplied with
     to give codes of ``bits`` bits, and the offset, half a code for rounding included.
 
-    R, G, B are codes 0..255, for U and V the sum over 16 parts. The weights of U and of V add up to 0: grey has no colour.
+    R, G, B are codes 0..255, for U and V the sum over 16 parts. The weights of U and of V add up to 0: grey stays grey.
     """
     red, blue = LUMA_WEIGHTS[matrix]
     luma = np.array([red, 1 - red - blue, blue])
@@ -57,7 +57,7 @@ def _coded_row(colours, weights, out):
 
 @njit(**_OPTIONS)
 def rgb_to_420(rgb, weights, luma, u, v):
-    """(H, 3 W) uint8, H and W even -> luma (H, W), u and v (H/2, W/2), uint8 or uint16; rows beyond the edges repeat."""
+    """(H, 3 W) uint8, H and W even -> luma (H, W), u and v (H/2, W/2), uint8 or uint16; rows at the edges repeat."""
     height, width = luma.shape
     rows, parts = np.empty((4, 3, width), np.float32), np.empty((3, width // 2), np.float32)
     three = np.float32(3.0)

@@ -46,7 +46,8 @@ def test_grey_has_no_colour_and_white_and_black_are_at_the_ends():
         assert [float(plane.min()) for plane in planes] == [luma, 512, 512]
     ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(4, 64, 1), 3, axis=2)
     _, u, v = coded(ramp, "smpte240m", "yuv420p10le")
-    assert (u == 512).all() and (v == 512).all()
+    assert (u == 512).all()
+    assert (v == 512).all()
 
 
 def test_the_filter_for_colour_is_swscales():
