@@ -23,7 +23,7 @@ _FINITE = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz", "nnan", "ninf"
 def _drop_row(sums, halves, start_x, taps_x, natural, out, cell_row):
     """One complete row of sums (3, S) into the cells of ``out[:, cell_row]``; the sums are cleared.
 
-    halves: where the odd columns begin in ``sums``, after the even ones; 0 if they lie in order. natural: scratch, (W,).
+    halves: where the odd columns begin in ``sums``, after the even ones; 0 if in order. natural: scratch, (W,).
     """
     count = taps_x.shape[1]
     for c in range(3):
