@@ -1,6 +1,6 @@
 """What H.264 costs a clip seen through film: a sharp low-contrast veil, weak motion, steady light.
 
-    python benchmarks/codec_veil.py [--frames 100] [--json RESULT.json]
+    python -m benchmarks.codec_veil [--frames 100] [--json RESULT.json]
 
 A real street clip goes through a film at ten layers (sensor noise and 8-bit rounding included, 224x224 as in the data
 sets), is encoded at every setting, decoded again and compared with its uncompressed self and with the noise-free truth
