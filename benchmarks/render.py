@@ -22,7 +22,7 @@ from lps_sim.media import EncoderSettings, write_video
 
 CLIPS = {"one performer": "S001C001P003R001A022", "two performers": "S001C002P004R001A055"}
 REPEATS = 3
-ENCODER = EncoderSettings("libx264", crf=16, preset="veryfast", pixel_format="yuv420p", tune="")
+ENCODER = EncoderSettings("libx264", crf=16, preset="veryfast", pixel_format="yuv420p", tune="", b_frames=3, aq=True)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Compiled loops that read a frame once: codes to linear light to weighted means in cells, two rows at a time.
 
-Two rows of light of one colour, (2, W) float32, stay in the first-level cache until they are spent. Cells take pixels by
-bands of weights (:class:`lps_sim.resampling.Cells`): rows first, into as many running sums as two rows have cells, then
-columns, once a cell row is complete. Everything releases the interpreter lock.
+Two rows of light of one colour, (2, W) float32, stay in the first-level cache until they are spent. Cells take pixels
+by bands of weights (:class:`lps_sim.resampling.Cells`): rows first, into as many running sums as two rows have cells,
+then columns, once a cell row is complete. Everything releases the interpreter lock.
 
 The planes of a 4:2:0 frame are read as pairs of pixels, and light and sums then hold the even columns first and the odd
 ones after them: nothing needs to be shuffled until a cell row is complete. Two rows of luma between the same two of
@@ -23,7 +23,7 @@ _FINITE = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz", "nnan", "ninf"
 def _drop_row(sums, halves, start_x, taps_x, natural, out, cell_row):
     """One complete row of sums (3, S) into the cells of ``out[:, cell_row]``; the sums are cleared.
 
-    halves: columns between the even ones and the odd ones in ``sums``, 0 where they lie in order; natural (W,), scratch.
+    halves: where the odd columns begin in ``sums``, after the even ones; 0 if in order. natural: scratch, (W,).
     """
     count = taps_x.shape[1]
     for c in range(3):
@@ -155,7 +155,7 @@ def _curve(code, bottom, top, low, straight, high):
 
 @njit(**_FINITE)
 def _light_row(grey, colour, centred, knee, low, high, light):
-    """Linear light of grey + colour, even columns in the first half and odd ones in the other: (S,), (W/2 + 2,) -> (S,).
+    """Linear light of grey (S,) + colour (W/2 + 2,), even columns in the first half of (S,), odd ones in the other.
 
     Colour lies at the even columns or, ``centred``, midway between the two; it is linear between its samples.
     """

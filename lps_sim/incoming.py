@@ -23,7 +23,7 @@ from .yuv import YuvFrame
 
 Grid = tuple[Cells, Cells]
 EOTF_ERROR, EOTF_RELATIVE = 1.2e-5, 2.4e-4
-"""Of full scale or of the light, whichever is more: 0.04 codes at black, 0.03 at white, where sRGB codes are so steep."""
+"""Of full scale or of the light, whichever is more: 0.04 sRGB codes at black, 0.03 at white."""
 _DEGREE = 5  # above the knee
 _KNEES = (0.04045, 0.0812, 0.08, 0.06, 0.1)  # those of sRGB and BT.709 first
 _KNOTS = 500
@@ -102,8 +102,8 @@ class Planes:
 class EotfPolynomial:
     """Linear light of codes 0..1: low(code - knee) + high(max(code - knee, 0)), both polynomials.
 
-    low (4,): coefficients that rise with the power, the last two 0 for a curve that starts straight; high (5,): those of
-    the powers 1 to 5. float32.
+    low (4,): coefficients that rise with the power, the last two 0 for a curve that starts straight; high (5,): those
+    of the powers 1 to 5. float32.
     """
 
     knee: np.float32

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+_FINITE = {**_OPTIONS, "fastmath": {"contract", "nnan", "ninf", "nsz"}}
 
 
 _HORIZON = 16  # powers of a pole of -0.32: 1e-8 is left, nothing in float32
@@ -165,36 +166,41 @@ def _quintic(t, weights):
     weights[3] = unit * (66 - s2 * (60 - s2 * (30 - 10 * s)))
 
 
-@njit(**_OPTIONS)
+@njit(fastmath={"contract"}, **_OPTIONS)
 def spread_columns(source, start, taps, out):
     """Resample rows with banded weights: (3, h, w), start (W,), taps (W, K) -> (h, 3 W) interleaved."""
-    count = taps.shape[1]
-    for c in range(3):
-        for y in range(source.shape[1]):
-            row, line = source[c, y], out[y]
-            for x in range(start.size):
-                cells, weights = row[start[x] : start[x] + count], taps[x]
-                total = np.float32(0.0)
-                for k in range(count):
-                    total += weights[k] * cells[k]
-                line[3 * x + c] = total
+    for y in range(source.shape[1]):
+        reds, greens, blues, line = source[0, y], source[1, y], source[2, y], out[y]
+        for x in range(start.size):
+            weights, first = taps[x], np.uint32(start[x])
+            red = green = blue = np.float32(0.0)
+            for k in range(weights.size):
+                cell = first + np.uint32(k)  # unsigned, as above
+                red += weights[k] * reds[cell]
+                green += weights[k] * greens[cell]
+                blue += weights[k] * blues[cell]
+            line[3 * x], line[3 * x + 1], line[3 * x + 2] = red, green, blue
 
 
 @njit(fastmath={"contract"}, **_OPTIONS)
 def _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row):
     """One row of linear sensor signal: banded column resampling, unscattered light, veil, vignetting x exposure."""
-    row[:] = 0.0
-    for k in range(taps.shape[1]):
-        weight = taps[y, k]
-        line = source[start[y] + k]
+    weights, first = taps[y], start[y]
+    line, weight = source[first], weights[0]
+    for j in range(row.size):
+        row[j] = weight * line[j]
+    for k in range(1, weights.size):
+        line, weight = source[first + k], weights[k]
         for j in range(row.size):
             row[j] += weight * line[j]
     if direct.shape[0]:
+        share, own = direct_weight[y], direct[y]
         for j in range(row.size):
-            row[j] += direct_weight[y, j] * direct[y, j]
+            row[j] += share[j] * own[j]
     red, green, blue = veil[0], veil[1], veil[2]
-    for x in range(row.size // 3):
-        factor = gain[y, x]
+    factors = gain[y]
+    for x in range(factors.size):
+        factor = factors[x]
         row[3 * x] = (row[3 * x] + red) * factor
         row[3 * x + 1] = (row[3 * x + 1] + green) * factor
         row[3 * x + 2] = (row[3 * x + 2] + blue) * factor
@@ -205,6 +211,20 @@ def finish_light(source, start, taps, direct, direct_weight, veil, gain, out):
     """Linear sensor signal without noise, (H, 3 W) float32."""
     for y in range(out.shape[0]):
         _light_row(y, source, start, taps, direct, direct_weight, veil, gain, out[y])
+
+
+@njit(**_FINITE)
+def _add_noise(row, temporal, fixed, shot, read, prnu):
+    for j in range(row.size):
+        signal = max(row[j], np.float32(0.0))
+        row[j] += signal * prnu * fixed[j] + np.sqrt(shot * signal + read) * temporal[j]
+
+
+@njit(**_FINITE)
+def _round(row, top, place):
+    """Nearest whole numbers of row times ``top``, clipped to 0..top."""
+    for j in range(row.size):
+        place[j] = np.int32(min(max(row[j], np.float32(0.0)), np.float32(1.0)) * top + np.float32(0.5))
 
 
 @njit(fastmath={"contract"}, **_OPTIONS)
@@ -218,6 +238,7 @@ def finish_codes(
     signal 0..1.
     """
     row, place = np.empty(out.shape[1], np.float32), np.empty(out.shape[1], np.int32)
+    index = place.view(np.uint32)  # unsigned, as above
     shot, read, prnu = noise[0], noise[1], noise[2]
     noisy = shot > 0 or read > 0 or prnu > 0
     top = np.float32(codes.size - 1)
@@ -226,11 +247,8 @@ def finish_codes(
         if noisy:
             temporal = pool[offsets[y] : offsets[y] + row.size]
             fixed = pattern[pattern_offsets[y] : pattern_offsets[y] + row.size]
-            for j in range(row.size):
-                signal = max(row[j], np.float32(0.0))
-                deviation = np.sqrt(shot * signal + read)
-                row[j] += signal * prnu * fixed[j] + deviation * temporal[j]
-        for j in range(row.size):
-            place[j] = np.int32(min(max(row[j], np.float32(0.0)), np.float32(1.0)) * top + np.float32(0.5))
-        for j in range(row.size):
-            out[y, j] = codes[place[j]]
+            _add_noise(row, temporal, fixed, shot, read, prnu)
+        _round(row, top, place)
+        line = out[y]
+        for j in range(line.size):
+            line[j] = codes[index[j]]

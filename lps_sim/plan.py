@@ -16,10 +16,11 @@ import numpy as np
 
 from . import kernels
 from .camera import Camera
+from .convolution import Stage, angle_convolver
 from .film import FilmModel
 from .geometry import cos_theta
 from .incoming import Incoming
-from .operator import FilmKey, Stage, angle_convolver, film_stages
+from .operator import FilmKey, film_stages
 from .resampling import (
     SPLINE_POLES,
     Cells,

@@ -14,9 +14,10 @@ import numpy as np
 from scipy.linalg import solve_banded
 
 from .camera import Camera
+from .convolution import AngleConvolver, SphereConvolver, Stage, angle_convolver
 from .film import FilmModel
 from .geometry import cos_theta
-from .operator import AngleConvolver, SphereConvolver, Stage, angle_convolver, film_stages
+from .operator import film_stages
 from .plan import Sampling, plan_sampling
 from .resampling import SPLINE_POLES, area_matrix, splat_matrix, splat_poles, spline_matrix, spline_response
 from .sphere import SphereCorrection

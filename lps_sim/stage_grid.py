@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from .camera import Camera
+from .convolution import Stage
 from .geometry import WarpGrid, cos_theta, input_weight, pixel_offsets, radial_scale
-from .operator import Stage, reflected_weight, surround_rad
+from .operator import reflected_weight, surround_rad
 
 BEYOND = 4  # cells of blurred light kept beyond the frame's edges, so that splines there need no guess
 _DARK_MARGIN = 4 + 2 * BEYOND

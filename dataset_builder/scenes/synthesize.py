@@ -36,7 +36,10 @@ CONFIG_FILE = "synthesize.json"
 SETUPS = 32
 # Sources for a simulation: fast to write, and finer than what the film lets through.
 _ENCODERS = {
-    "h264": (".mp4", EncoderSettings("libx264", crf=16, preset="veryfast", pixel_format="yuv420p", tune="")),
+    "h264": (
+        ".mp4",
+        EncoderSettings("libx264", crf=16, preset="veryfast", pixel_format="yuv420p", tune="", b_frames=3, aq=True),
+    ),
     "mpeg4": (".avi", EncoderSettings("mpeg4", crf=3, pixel_format="yuv420p")),
 }
 # Settings that change neither which clips there are nor what is in them.

@@ -19,9 +19,10 @@ from scipy import fft
 from scipy.ndimage import map_coordinates
 
 from ..camera import Camera
+from ..convolution import AngleConvolver
 from ..film import FilmGeometry
 from ..geometry import WarpGrid, cos_theta, input_weight, pixel_offsets
-from ..operator import AngleConvolver, film_stages
+from ..operator import film_stages
 from ..sphere import padded_for_sphere
 from ..transfer import inverse_eotf
 from .families import Family

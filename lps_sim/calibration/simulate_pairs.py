@@ -131,9 +131,9 @@ def simulate_pairs(
     gains: list[float] = []
     transmittance = film.transmittance(layers)
     rate = Fraction(clean.fps or 30).limit_denominator(1001)
-    settings = EncoderSettings(crf=how.crf, pixel_format="yuv420p", tune="", preset="medium").fitting(
-        seen.width, seen.height
-    )
+    # As a phone's or a capture program's encoder sets it.
+    usual = EncoderSettings(crf=how.crf, pixel_format="yuv420p", tune="", preset="medium", b_frames=3, aq=True)
+    settings = usual.fitting(seen.width, seen.height)
     exposure = 0.0
     pictures = _played(clean, how, frames)
     with VideoWriter(out_path, seen.width, seen.height, rate, settings) as writer:

@@ -7,6 +7,7 @@ tests/lps_sim/test_media.py). Left to itself swscale also takes every untagged f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +55,7 @@ _SWS_MATRIX = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 
 # SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND of libswscale; PyAV names the last two only from version 18 on.
 _ACCURATE = 0x2 | 0x2000 | 0x40000
 _PLANAR_420 = ("yuv420p", "yuvj420p")
+_WRITTEN_420 = {"yuv420p": np.dtype(np.uint8), "yuv420p10le": np.dtype("<u2")}
 _LEAST_STEP = 4  # chroma codes from sample to sample: the two sides are then a code and more apart
 _ROUNDED = 0.6  # codes: rounding to 8 bits, and swscale's own sums
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
@@ -105,14 +107,11 @@ class ToPlanes:
             return None
         if matrix not in LUMA_WEIGHTS:
             return None
-        luma, u, v = (
-            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-            for plane in frame.planes
-        )
-        known = YuvFrame(luma, u, v, matrix, range_tag(int(frame.color_range), pixel_format) == FULL)
-        if self._centred is None:
-            self._find_siting(known, frame)
-        return None if self._unknown else replace(known, centred=bool(self._centred))
+        luma, u, v = (plane_array(plane) for plane in frame.planes)
+        full_range = range_tag(int(frame.color_range), pixel_format) == FULL
+        if self._centred is None and np.ptp(v) >= _LEAST_STEP:
+            self._find_siting(YuvFrame(luma, u, v, matrix, full_range), frame)
+        return None if self._unknown else YuvFrame(luma, u, v, matrix, full_range, bool(self._centred))
 
     def _find_siting(self, known: YuvFrame, frame: Any) -> None:
         steps = np.abs(np.diff(known.v.astype(np.int16), axis=1)).max(axis=1)
@@ -160,15 +159,32 @@ class ToRgb:
 
 
 class FromRgb:
-    """Converts 8-bit RGB to an encoder's YUV format: limited range, given matrix."""
+    """Converts 8-bit RGB to an encoder's YUV format: limited range, given matrix.
+
+    4:2:0 by :mod:`lps_sim.media.yuv_kernels`, the rest by swscale: one filter, half a code from the formula either way.
+    """
 
     def __init__(self, pixel_format: str, matrix: str = "bt709") -> None:
         self._reformatter = VideoReformatter()
         self._pixel_format = pixel_format
         self._matrix = _SWS_MATRIX[matrix]
+        self._rgb_to_420: Callable[..., None] | None = None
+        if pixel_format in _WRITTEN_420:
+            # Here, so that reading does without the compiler.
+            from .yuv_kernels import rgb_to_420, whole_weights
+
+            self._type = _WRITTEN_420[pixel_format]
+            self._weights = whole_weights(matrix, 8 if self._type == np.uint8 else 10)
+            self._rgb_to_420 = rgb_to_420
 
     def __call__(self, rgb: np.ndarray) -> Any:
         """(H, W, 3) uint8, C-contiguous -> av.VideoFrame."""
+        if self._rgb_to_420 is not None:
+            made = av.VideoFrame(rgb.shape[1], rgb.shape[0], self._pixel_format)
+            planes = (plane_array(plane, self._type) for plane in made.planes)
+            self._rgb_to_420(rgb.reshape(rgb.shape[0], -1), self._weights, *planes)
+            made.colorspace, made.color_range = self._matrix, LIMITED
+            return made
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
         return self._reformatter.reformat(
             frame,
@@ -180,3 +196,9 @@ class FromRgb:
             interpolation=_ACCURATE,
             threads=1,
         )
+
+
+def plane_array(plane: Any, dtype: Any = np.uint8) -> np.ndarray:
+    """A plane of an av.VideoFrame as the array (height, width) that it is, not copied."""
+    rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
+    return rows[: plane.height, : plane.width]

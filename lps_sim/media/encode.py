@@ -52,15 +52,22 @@ class EncoderSettings:
         Encoder threads. The bytes depend on this number, so it is a setting and not taken from the machine.
     tune
         x264/x265 tuning such as ``grain``, or empty.
+    b_frames
+        x264/x265: frames predicted from both sides between two others, at most; 0..16. They make the level pump where
+        all that changes is noise.
+    aq
+        x264/x265: adaptive quantisation, which spends bits on smooth parts for the eye; behind film all is smooth.
     """
 
     codec: str = "libx264"
-    crf: int = 12
-    preset: str = "veryfast"
+    crf: int = 11
+    preset: str = "superfast"
     pixel_format: str = "yuv420p10le"
     gop: int = 30
     threads: int = 1
     tune: str = "grain"
+    b_frames: int = 0
+    aq: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in _CODECS:
@@ -72,6 +79,8 @@ class EncoderSettings:
             raise ValueError(f"gop must be >= 1, got {self.gop}")
         if self.threads < 1:
             raise ValueError(f"threads must be >= 1 (a fixed number keeps the bytes the same), got {self.threads}")
+        if not 0 <= self.b_frames <= 16:
+            raise ValueError(f"b_frames must be 0..16, got {self.b_frames}")
         if self.pixel_format not in _PIXEL_FORMATS:
             raise UnknownNameError("pixel_format", self.pixel_format, _PIXEL_FORMATS)
 
@@ -100,12 +109,13 @@ class EncoderSettings:
         options["preset"] = self.preset
         if self.tune:
             options["tune"] = self.tune
+        picked = f"bframes={self.b_frames}:aq-mode={int(self.aq)}"
         if self.codec == "libx264":
             # The macroblock tree reads memory that it never set: other bytes from run to run unless the width is a
             # multiple of 64.
-            options["x264-params"] = "mbtree=0"
+            options["x264-params"] = f"mbtree=0:{picked}"
         else:
-            options["x265-params"] = f"log-level=none:info=0:pools=none:frame-threads={self.threads}"
+            options["x265-params"] = f"log-level=none:info=0:pools=none:frame-threads={self.threads}:{picked}"
         return options
 
 

@@ -71,11 +71,12 @@ def test_a_curve_that_two_pieces_cannot_follow_has_no_polynomial_and_still_its_l
     np.testing.assert_allclose(seen, frame.rgb() ** 1.3, atol=SINGLE)
 
 
+@pytest.mark.parametrize(("height", "width"), [(36, 64), (34, 70)])
 @pytest.mark.parametrize("centred", [False, True])
-def test_every_kind_of_frame_shrinks_to_the_means_of_its_light(centred):
-    frame = replace(planes(), centred=centred)
+def test_every_kind_of_frame_shrinks_to_the_means_of_its_light(centred, height, width):
+    frame = replace(planes(height, width), centred=centred)
     light = eotf(frame.rgb(), "srgb").astype(np.float32)
-    codes = np.random.default_rng(1).integers(0, 256, (36, 64, 3), dtype=np.uint8)
+    codes = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     table = eotf_table("srgb", 8)
     incoming = [
         (Planes(frame, eotf_polynomial("srgb")), light),
@@ -83,12 +84,13 @@ def test_every_kind_of_frame_shrinks_to_the_means_of_its_light(centred):
         (Codes(codes, table), table[codes]),
     ]
     grids = [
-        (splat_matrix(36, 7, 2), splat_matrix(64, 11, 4)),
-        (area_matrix(36, 3, 33, 8), area_matrix(64, 0, 64, 64)),
-        (np.eye(36), splat_matrix(64, 5, 2)),
+        (splat_matrix(height, 7, 2), splat_matrix(width, 11, 4)),
+        (area_matrix(height, 3, 33, 8), area_matrix(width, 0, width, width)),
+        (splat_matrix(height, 13, 4), splat_matrix(width, 40, 2)),
+        (np.eye(height), splat_matrix(width, 5, 2)),
     ]
     for source, known in incoming:
-        for chosen in (grids[:1], grids):
+        for chosen in (grids[:1], grids[1:3], grids):
             found = source.shrink([(Cells.of(down), Cells.of(across)) for down, across in chosen])
             for means, (down, across) in zip(found, chosen):
                 want = np.einsum("hy,wx,yxc->chw", down, across, known.astype(float), optimize=True)
