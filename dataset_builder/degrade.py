@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import tempfile
 import time
 from collections import deque
@@ -20,7 +19,8 @@ from lps_sim.film import FilmModel
 from .clip import ClipResult, ClipSettings, ClipTask
 from .config import DegradeConfig
 from .index import Index, build_index
-from .layout import FILM_FILE, claim_dataset
+from .layout import FILM_FILE, claim_dataset, library_versions
+from .manifest import Manifest
 from .places import Place, locations_for, opened, place_at
 from .progress import OnProgress, RunProgress, WorkerState
 from .runners.pool import AtWork, WorkerDied, run_tasks
@@ -141,12 +141,13 @@ def degrade_dataset(config: DegradeConfig, on_progress: OnProgress | None = None
                 tally.count(task, result)
         for place in places.values():
             place.seal()
+        failed = _failures(todo, manifests)
     return Summary(
         directories=locations,
         clips=len(todo.entries),
         done=tally.done,
         already_done=todo.already_done,
-        failed=tuple(sorted({**todo.failed, **tally.failed}.items())),
+        failed=failed,
         problems=tuple((problem.path, problem.reason) for problem in index.problems),
         frames=tally.frames,
         seconds=time.monotonic() - started_s,
@@ -220,6 +221,13 @@ def _outcomes(
     return run_on_ray(do, tasks, config.ray, limit_s, lambda task: task.source_bytes, on_wait)
 
 
+def _failures(todo: Plan, manifests: dict[int, Manifest]) -> tuple[tuple[str, str], ...]:
+    """Clips of the run that failed, now or earlier, or were found damaged when their shard was sealed."""
+    names = {entry.name for entry in todo.entries}
+    found = {name: error for manifest in manifests.values() for name, error in manifest.failures() if name in names}
+    return tuple(sorted(found.items()))
+
+
 def _died(task: Task, result: WorkerDied) -> Result:
     return ClipResult(task.name, error=result.reason) if isinstance(task, ClipTask) else SealResult(error=result.reason)
 
@@ -288,5 +296,5 @@ def _dataset_settings(
         "seed": config.seed,
         "source": {"path": str(source), "root": str(index.root), "naming": index.naming},
         "package_version": __version__,
-        "libraries": {name: importlib.metadata.version(name) for name in ("av", "numpy", "opencv-python-headless")},
+        "libraries": library_versions(),
     }

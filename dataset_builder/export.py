@@ -13,7 +13,6 @@ all else                       coded again; ``dataset.json`` says so under ``exp
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import shutil
 import time
@@ -41,6 +40,7 @@ from .layout import (
     claim_dataset,
     clear_partial,
     dataset_digest,
+    library_versions,
     locked,
     read_dataset,
     remove_clip,
@@ -236,8 +236,7 @@ def _settings(source: dict[str, Any], job: _Job, pixels: Pixels) -> dict[str, An
     origin: dict[str, Any] = {key: source[key] for key in ("format", "codec", "exported_from") if key in source}
     made: dict[str, Any] = {"package_version": __version__}
     if not job.copied:
-        libraries = ("av", "h5py", "numpy", "opencv-python-headless")
-        made["libraries"] = {name: importlib.metadata.version(name) for name in libraries}
+        made["libraries"] = library_versions()
     facts = {key: value for key, value in source.items() if key != "lps_dataset"}
     exported = {**origin, "dataset_sha256": dataset_digest(source), "pixels": pixels}
     return {**facts, **made, "format": job.format, "codec": job.codec, "exported_from": exported}

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -78,6 +79,11 @@ def read_dataset(root: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("lps_dataset") != _VERSION:
         raise ValueError(f"{path}: must hold lps_dataset {_VERSION}, the version that this program reads")
     return data
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a clip's bytes depend on besides this package."""
+    return {name: importlib.metadata.version(name) for name in ("av", "h5py", "numpy", "opencv-python-headless")}
 
 
 def claim_dataset(root: Path, settings: dict[str, Any]) -> None:

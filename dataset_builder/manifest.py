@@ -107,6 +107,7 @@ def _definition(name: str) -> str:
     return f"{name} {kind} NOT NULL DEFAULT {_literal(_DEFAULTS[name])}"
 
 
+_GONE = "no longer in the source"
 _COLUMNS = [field.name for field in fields(ClipRow)]
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS clips (
@@ -201,7 +202,8 @@ class Manifest:
     def add(self, rows: Iterable[ClipRow], clips_per_shard: int | None = None) -> None:
         """Add clips that are not there yet; of those there and not done, bring the source up to date.
 
-        A finished clip whose source has another size than it was made from is pending again.
+        A finished clip whose source has another size than it was made from is pending again, as is one whose source
+        had gone.
 
         With ``clips_per_shard`` the clips that have no block yet get one, that many each in the order of their names,
         after the largest block there. So a clip's shard does not depend on who makes it and when.
@@ -211,7 +213,8 @@ class Manifest:
             self._db.executemany(
                 f"INSERT INTO clips ({names}) VALUES ({holes}) ON CONFLICT (name) DO UPDATE "
                 "SET source = excluded.source, label = excluded.label, source_bytes = excluded.source_bytes, "
-                "status = CASE status WHEN 'done' THEN 'pending' ELSE status END WHERE status <> 'done' "
+                f"status = CASE WHEN status = 'done' OR error = '{_GONE}' THEN 'pending' ELSE status END "
+                "WHERE status <> 'done' "
                 "OR (source_bytes > 0 AND excluded.source_bytes > 0 AND source_bytes <> excluded.source_bytes)",
                 map(attrgetter(*_COLUMNS), rows),
             )
@@ -264,6 +267,21 @@ class Manifest:
         with self._transaction():
             self._db.executemany(
                 f"INSERT OR REPLACE INTO clips ({', '.join(_COLUMNS)}) VALUES ({holes})", map(asdict, rows)
+            )
+
+    def retry(self, names: Iterable[str]) -> None:
+        """Failed clips are pending again."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE clips SET status = 'pending' WHERE name = ? AND status = 'failed'", ((name,) for name in names)
+            )
+
+    def record_gone(self, names: Iterable[str]) -> None:
+        """Pending clips whose source is not there any more: they fail, so that their shard need not wait for them."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE clips SET status = 'failed', error = ? WHERE name = ? AND status = 'pending'",
+                ((_GONE, name) for name in names),
             )
 
     def record_problems(self, problems: Iterable[tuple[str, str]]) -> None:

@@ -50,7 +50,8 @@ def plan(
 ) -> Plan:
     """Bring the manifests up to date with the index; what is left to do.
 
-    A finished clip whose source has another size than when it was made is made again.
+    A finished clip whose source has another size than when it was made is made again. A pending one whose source is
+    gone fails.
     """
     if share is None:
         entries, blocks = list(index.entries), None
@@ -76,12 +77,11 @@ def plan(
             clips_per_shard if blocks is None else None,
         )
         manifest.record_problems((problem.path, problem.reason) for problem in index.problems)
+        if retry_failed:
+            manifest.retry(name for name, _ in manifest.failures() if name in names)
         todo = manifest.names("pending")
-        for name, error in manifest.failures():
-            if retry_failed:
-                todo.append(name)
-            elif name in names:
-                failed[name] = error
+        manifest.record_gone(name for name in todo if name not in names)
+        failed.update((name, error) for name, error in manifest.failures() if name in names)
         for name in todo:
             if name in names:
                 wanted[name] = (*wanted.get(name, ()), layers)

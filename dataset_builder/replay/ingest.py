@@ -6,7 +6,6 @@ scene that stands still shows only when something moves again, any number of fra
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -30,6 +29,7 @@ from ..layout import (
     PARTIAL,
     claim_dataset,
     clear_partial,
+    library_versions,
     locked,
     read_dataset,
     remove_clip,
@@ -173,7 +173,7 @@ def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap)
             "played": str(config.played.resolve()) if config.played else None,
         },
         "package_version": __version__,
-        "libraries": {name: importlib.metadata.version(name) for name in ("av", "numpy", "opencv-python-headless")},
+        "libraries": library_versions(),
     }
 
 

@@ -63,7 +63,7 @@ class Run:
             text=True,
         )
 
-    def finish(self, timeout_s=120):
+    def finish(self, timeout_s=300):
         """(exit status, everything it printed)."""
         output, _ = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, output

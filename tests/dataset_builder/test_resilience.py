@@ -182,3 +182,47 @@ def test_a_task_over_its_limit_does_not_hold_up_the_others():
     results = dict(run_tasks(slow, [60.0, 0.01, 0.02, 0.03], workers=2, limit_s=lambda task: 3.0))
     assert results.pop(60.0) == WorkerDied("took longer than its time limit of 3 s")
     assert results == {0.01: 0.01, 0.02: 0.02, 0.03: 0.03}
+
+
+def test_a_shard_does_not_wait_for_a_clip_whose_source_is_gone(tmp_path):
+    source, root = tmp_path / "source", tmp_path / "set"
+    write_clips(source, 3)
+    first = source / "S001C001P001R001A001_rgb.mp4"
+    whole = first.read_bytes()
+    build_index(source).save(tmp_path / "index.jsonl")
+    first.write_bytes(whole[:-3000])
+    assert len(degrade_dataset(config(tmp_path / "index.jsonl", root, "hdf5")).failed) == 1
+    first.rename(tmp_path / "kept.mp4")
+    retried = degrade_dataset(config(source, root, "hdf5", retry_failed=True))
+    assert (retried.ok, retried.already_done) == (True, 2)
+    with Manifest(root / MANIFEST_FILE) as manifest:
+        assert [shard.clips for shard in manifest.shards()] == [2]
+    first.write_bytes(whole)
+    again = degrade_dataset(config(source, root, "hdf5", retry_failed=True))
+    assert (again.ok, again.done, again.already_done) == (True, 1, 2)
+    assert verify_dataset(root).ok
+
+
+def test_a_finished_clip_that_was_damaged_before_its_shard_was_sealed_is_listed(tmp_path, monkeypatch):
+    source, root = tmp_path / "source", tmp_path / "set"
+    write_clips(source, 3)
+    from dataset_builder import work
+
+    real = work.process_clip
+
+    def stopped(settings, task):
+        if task.name.endswith("A003"):
+            raise KeyboardInterrupt
+        return real(settings, task)
+
+    monkeypatch.setattr(work, "process_clip", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        degrade_dataset(config(source, root, "webdataset"))
+    monkeypatch.setattr(work, "process_clip", real)
+    part = root / "parts" / "S001C001P001R001A001.mp4"
+    part.write_bytes(part.read_bytes()[:-1])
+    summary = degrade_dataset(config(source, root, "webdataset"))
+    ((name, error),) = summary.failed
+    assert (name, "changed on disk" in error) == ("S001C001P001R001A001", True)
+    assert degrade_dataset(config(source, root, "webdataset", retry_failed=True)).ok
+    assert verify_dataset(root).ok
