@@ -145,8 +145,11 @@ def _report(summary: ReplaySummary, as_json: bool) -> None:
             f"{summary.directory}: {summary.done} clips done, {summary.already_done} done before, "
             f"{len(summary.failed)} failed; {summary.frames} frames"
         )
+        clock = found["clock_drift"]
         click.echo(
-            f"offset {found['offset']}, drift {100 * found['drift']:+.4f} %; dropped {found['dropped']}, "
+            f"offset {found['offset']}"
+            + (f", clock drift {100 * clock:+.4f} %" if clock is not None else "")
+            + f", with lost frames {100 * found['net_drift']:+.4f} %; dropped {found['dropped']}, "
             f"doubled {found['doubled']}, missing {found['missing']}"
         )
         if residual["clips"]:

@@ -19,8 +19,11 @@ from .steps import Course, find_course
 
 _ROUNDS = 3
 _FIT_FRAMES, _FIT_RUN = 30_000, 64  # frames that the response is fitted to, in runs spread over the recording
-_FIT_WORST = 45.0  # mismatch beyond which a frame is no witness
-_FOREIGN = 10.0 * CELLS  # median mismatch of neighbouring frames that show something else than the clips
+_FIT_WORST = 300.0  # mismatch beyond which a frame is no witness
+_FIT_SHARE, _FIT_TURNS = 0.8, 3  # of the frames that the first fit rests on, those that fit best; times to choose them
+# Neighbouring frames show something else than the clips when their median mismatch is this share of what frames have
+# with played frames drawn at random.
+_FOREIGN, _RANDOM_PAIRS = 0.5, 4000
 _FOREIGN_WINDOW = 9
 FEWEST_FRAMES = 96
 
@@ -33,7 +36,8 @@ class Alignment:
     ----------
     shown : (R,) played frame of every recorded frame, -1 where it shows none; never falls
     offset : recorded frame that shows played frame 0, had nothing been lost on the way to the first matched frame
-    drift : recorded frames a played frame, minus 1, of the line through all matched frames; lost frames are part of it
+    drift : recorded frames a played frame, minus 1, of the line through all matched frames; lost frames are part of
+        it (:func:`dataset_builder.replay.cuts.clock_drift` is free of them)
     response : what the signatures were compared by; None where the alignment comes from elsewhere
     """
 
@@ -68,12 +72,12 @@ def align(
     known = np.ones(len(played), np.bool_) if known is None else known
     coarse = track_lags(recorded, played, None if guess is None else -guess)
     course = _spread(coarse, len(recorded))
-    for _ in range(_ROUNDS):
-        response = _fit(recorded, played, known, course)
+    for number in range(_ROUNDS):
+        response = _fit(recorded, played, known, course, trimmed=number == 0)
         before, course = course, find_course(recorded, played, known, coarse, response)
         if np.array_equal(before.lag, course.lag):
             break
-    shown = _shown(course, known)
+    shown = _shown(course, known, _random_mismatch(recorded, played, known, course, response))
     return Alignment(shown, *_line(shown), response)
 
 
@@ -92,8 +96,10 @@ def _spread(coarse: list[Lag], count: int) -> Course:
 
 
 def _fit(
-    recorded: NDArray[np.uint16], played: NDArray[np.uint16], known: NDArray[np.bool_], course: Course
+    recorded: NDArray[np.uint16], played: NDArray[np.uint16], known: NDArray[np.bool_], course: Course, trimmed: bool
 ) -> Response:
+    """The response by the frames of a course. ``trimmed``: the course is a first guess, and a part of the recording may
+    show something else (least trimmed squares, Rousseeuw 1984)."""
     index = np.arange(len(recorded)) + course.lag
     usable = (index >= 0) & (index < len(played)) & (np.nan_to_num(course.mismatch, nan=np.inf) < _FIT_WORST)
     usable[usable] = known[index[usable]]
@@ -104,15 +110,39 @@ def _fit(
         witnesses = witnesses[np.isin(runs, chosen)]
     if len(witnesses) < FEWEST_FRAMES:
         raise ValueError(f"only {len(witnesses)} recorded frames match the played clips; wrong clips or a wrong MAP")
-    return fit_response(played[index[witnesses]], recorded[witnesses])
+    x, y = played[index[witnesses]], recorded[witnesses]
+    response = fit_response(x, y)
+    for _ in range(_FIT_TURNS if trimmed else 0):
+        distance = ((response.observed(y) - response.expected(x)) ** 2).sum(axis=1)
+        best = distance <= np.quantile(distance, _FIT_SHARE)
+        response = fit_response(x[best], y[best])
+    return response
 
 
-def _shown(course: Course, known: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _random_mismatch(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    course: Course,
+    response: Response,
+) -> float:
+    """Median mismatch of recorded frames with played frames of other times."""
+    index = np.arange(len(recorded)) + course.lag
+    matched = np.flatnonzero((index >= 0) & (index < len(played)))
+    matched = matched[known[index[matched]]]
+    matched = matched[np.linspace(0, len(matched) - 1, min(len(matched), _RANDOM_PAIRS)).astype(int)]
+    others = np.random.default_rng(0).permutation(index[matched])
+    distance = ((response.observed(recorded[matched]) - response.expected(played[others])) ** 2).sum(axis=1)
+    return float(np.median(distance) - CELLS) / 2
+
+
+def _shown(course: Course, known: NDArray[np.bool_], random_mismatch: float) -> NDArray[np.intp]:
     """Played frames, -1 outside the list and where the recording shows something else for several frames."""
     shown = np.arange(len(course.lag)) + course.lag
     shown[(shown < 0) | (shown >= len(known))] = -1
     mismatch = median_filter(np.nan_to_num(course.mismatch, nan=0.0), _FOREIGN_WINDOW, mode="nearest")
-    shown[mismatch > _FOREIGN] = -1
+    import os; os.environ.get("DBG") and print("random",random_mismatch,np.quantile(mismatch,[.5,.9,.99,.999,1]))
+    shown[mismatch > _FOREIGN * random_mismatch] = -1
     # A jump back (something else was on the screen before it) must not show a frame twice.
     highest = np.maximum.accumulate(shown)
     shown[shown < highest] = -1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .coarse import HOP, Lag
+from .coarse import CHUNK, HOP, Lag
 from .response import Response
 from .signature import CELLS
 
@@ -57,12 +57,14 @@ def find_course(
     mismatch = np.full(count, np.nan, np.float32)
     cost = np.zeros(states, np.float32)
     held: list[_Block] = []
-    for start in range(0, count, _BLOCK):
-        base = _base_at(coarse, start) - BAND
+    centres = _centres(recorded, played, known, coarse, response)
+    starts = np.union1d(np.arange(0, count, _BLOCK), np.flatnonzero(np.diff(centres)) + 1)
+    for start, end in zip(starts, [*starts[1:], count]):
+        base = int(centres[start]) - BAND
         entry = None
         if held:
             cost, entry = _carried(cost, base - held[-1].base)
-        block, cost = _forward(recorded[start : start + _BLOCK], played, known, response, start, base, cost, entry)
+        block, cost = _forward(recorded[start:end], played, known, response, int(start), base, cost, entry)
         held.append(block)
         if len(held) == _DECIDED + _HELD:
             _trace_back(held, int(cost.argmin()), _HELD, lags, mismatch)
@@ -82,10 +84,40 @@ class _Block:
     mismatch: NDArray[np.float32]
 
 
-def _base_at(coarse: list[Lag], start: int) -> int:
-    """The coarse lag of a block: that of the stretch about its middle."""
-    number = int(np.clip((start + _BLOCK // 2) // HOP, 0, len(coarse) - 1))
-    return coarse[number].lag
+def _centres(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    coarse: list[Lag],
+    response: Response,
+) -> NDArray[np.intp]:
+    """(R,) the lag in the middle of the band at every recorded frame: the coarse one of its stretch.
+
+    Where that changes by more than the band holds (a pause, a long loss), the change is put at the frame that divides
+    best what fits the one lag from what fits the other.
+    """
+    count = len(recorded)
+    centres = np.array([stretch.lag for stretch in coarse], np.intp)
+    centres = centres[np.clip(np.arange(count) // HOP, 0, len(coarse) - 1)]
+    for edge in np.flatnonzero(np.abs(np.diff(centres)) > BAND) + 1:
+        before, after = int(centres[edge - 1]), int(centres[edge])
+        first, end = max(int(edge) - CHUNK, 0), min(int(edge) + CHUNK, count)
+        # Only as far as the two lags reach: the stretches beyond have lags of their own.
+        while first < edge and centres[first] != before:
+            first += 1
+        while end > edge and centres[end - 1] != after:
+            end -= 1
+        costs = [
+            np.nan_to_num(
+                np.minimum(_mismatches(recorded[first:end], played, known, response, first + lag, 1)[:, 0], _CAP),
+                nan=_UNKNOWN,
+            )
+            for lag in (before, after)
+        ]
+        total = np.concatenate([[0], np.cumsum(costs[0] - costs[1])])
+        split = first + int(total.argmin())
+        centres[first:split], centres[split:end] = before, after
+    return centres
 
 
 def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
