@@ -145,12 +145,10 @@ def _report(summary: ReplaySummary, as_json: bool) -> None:
             f"{summary.directory}: {summary.done} clips done, {summary.already_done} done before, "
             f"{len(summary.failed)} failed; {summary.frames} frames"
         )
-        clock = found["clock_drift"]
         click.echo(
-            f"offset {found['offset']}"
-            + (f", clock drift {100 * clock:+.4f} %" if clock is not None else "")
-            + f", with lost frames {100 * found['net_drift']:+.4f} %; dropped {found['dropped']}, "
-            f"doubled {found['doubled']}, missing {found['missing']}"
+            f"offset {found['offset']}, clock drift {100 * found['clock_drift']:+.4f} %, with lost frames "
+            f"{100 * found['net_drift']:+.4f} %; dropped {found['dropped']}, doubled {found['doubled']}, "
+            f"missing {found['missing']}"
         )
         if residual["clips"]:
             click.echo(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from .coarse import HOP, Lag, track_lags
+from .phase import find_phase
 from .response import Response, fit_response
 from .signature import CELLS
 from .steps import Course, find_course
@@ -36,14 +37,17 @@ class Alignment:
     ----------
     shown : (R,) played frame of every recorded frame, -1 where it shows none; never falls
     offset : recorded frame that shows played frame 0, had nothing been lost on the way to the first matched frame
-    drift : recorded frames a played frame, minus 1, of the line through all matched frames; lost frames are part of
-        it (:func:`dataset_builder.replay.cuts.clock_drift` is free of them)
+    net_drift : recorded frames a played frame, minus 1, of the line through all matched frames, lost ones and all
+    clock_drift : the same without lost frames: the recorder's clock against the screen's. It shows where the shutter
+        stays open while the screen changes; a recording of whole frames alone has 0 here, and loses or doubles a
+        frame when its clock has run a frame ahead or behind
     response : what the signatures were compared by; None where the alignment comes from elsewhere
     """
 
     shown: NDArray[np.intp]
     offset: int
-    drift: float
+    net_drift: float = 0.0
+    clock_drift: float = 0.0
     response: Response | None = None
 
 
@@ -74,18 +78,18 @@ def align(
     course = _spread(coarse, len(recorded))
     for number in range(_ROUNDS):
         response = _fit(recorded, played, known, course, trimmed=number == 0)
-        before, course = course, find_course(recorded, played, known, coarse, response)
-        if np.array_equal(before.lag, course.lag):
-            break
+        phase = find_phase(recorded, played, known, course, response)
+        course = find_course(recorded, played, known, coarse, response, phase)
+    course = Course(course.lag + np.rint(phase).astype(np.intp), course.mismatch)
     shown = _shown(course, known, _random_mismatch(recorded, played, known, course, response))
-    return Alignment(shown, *_line(shown), response)
+    return Alignment(shown, *_line(shown), _slide(phase, shown), response)
 
 
 def by_offset(recorded_frames: int, played_frames: int, offset: int) -> Alignment:
     """The alignment of a recording that runs ``offset`` frames behind throughout, as the published one does."""
     shown = np.arange(recorded_frames) - offset
     shown[(shown < 0) | (shown >= played_frames)] = -1
-    return Alignment(shown, offset, 0.0)
+    return Alignment(shown, offset)
 
 
 def _spread(coarse: list[Lag], count: int) -> Course:
@@ -141,7 +145,6 @@ def _shown(course: Course, known: NDArray[np.bool_], random_mismatch: float) -> 
     shown = np.arange(len(course.lag)) + course.lag
     shown[(shown < 0) | (shown >= len(known))] = -1
     mismatch = median_filter(np.nan_to_num(course.mismatch, nan=0.0), _FOREIGN_WINDOW, mode="nearest")
-    import os; os.environ.get("DBG") and print("random",random_mismatch,np.quantile(mismatch,[.5,.9,.99,.999,1]))
     shown[mismatch > _FOREIGN * random_mismatch] = -1
     # A jump back (something else was on the screen before it) must not show a frame twice.
     highest = np.maximum.accumulate(shown)
@@ -157,3 +160,10 @@ def _line(shown: NDArray[np.intp]) -> tuple[int, float]:
     spread = index - index.mean()
     slope = float(spread @ (matched - matched.mean()) / (spread @ spread)) if spread.any() else 1.0
     return int(matched[0] - shown[matched[0]]), slope - 1
+
+
+def _slide(phase: NDArray[np.float32], shown: NDArray[np.intp]) -> float:
+    """The clock's drift from a phase that slides with it."""
+    matched = np.flatnonzero(shown >= 0)
+    away = matched - matched.mean()
+    return -float(away @ phase[matched] / (away @ away)) if len(matched) > 1 else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from .map import MapEntry, ReplayMap
 from .response import Response
 
 _CLEAR = 0.5  # frames: standard error beyond which a clip moves too little for its residual to mean anything
-_FEWEST_TELLING = 10  # clips
 
 
 class Signatures(NamedTuple):
@@ -128,26 +127,3 @@ def _residual(
     if power * _CLEAR**2 < 1:
         return math.nan
     return float((change * (response.observed(recorded) - expected[places])).sum() / power)
-
-
-def clock_drift(cuts: Sequence[Cut]) -> float | None:
-    """The recorder's clock against the screen's, recorded frames a played frame minus 1, free of lost frames.
-
-    Where shutters stay open while the screen changes, clips show by how much of a frame they run ahead, and this slides
-    with the clocks. From clip to clip the whole-frame part of a change is a loss and what remains is the clock's.
-    None where too few clips tell; 0 where the recording shows whole frames alone, whose clock is seen in its losses.
-    """
-    telling = [cut for cut in cuts if not (math.isnan(cut.residual) or cut.dropped or cut.doubled or cut.missing)]
-    if len(telling) < _FEWEST_TELLING:
-        return None
-    middles = np.array([(cut.clip.first + cut.clip.last) / 2 for cut in telling])
-    ahead = np.array([_lead(cut) + cut.residual for cut in telling])
-    change = np.diff(ahead)
-    slid = float((change - np.rint(change)).sum())
-    return -slid / float(middles[-1] - middles[0])
-
-
-def _lead(cut: Cut) -> float:
-    """Mean of played minus recorded frame over a clip."""
-    there = np.flatnonzero(cut.recorded >= 0)
-    return float((cut.clip.first + there - cut.recorded[there]).mean())

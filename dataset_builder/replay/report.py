@@ -14,7 +14,7 @@ from lps_sim.files import write_atomic
 
 from .alignment import Alignment
 from .config import ReplayConfig
-from .cuts import Cut, clock_drift
+from .cuts import Cut
 from .map import ReplayMap
 from .recording import Recording
 
@@ -47,8 +47,8 @@ def write_report(
         },
         "sync": config.sync,
         "offset": alignment.offset,
-        "clock_drift": clock_drift(cuts),
-        "net_drift": alignment.drift,
+        "clock_drift": alignment.clock_drift,
+        "net_drift": alignment.net_drift,
         **_totals(cuts, failed),
         "residual_frames": _residuals(cuts),
         "slips": _slips(alignment),

@@ -22,7 +22,7 @@ _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean variance o
 _BLURS = (0.0, 0.7, 1.5, 4.0)  # in cells
 _BLOCK = 64  # neighbouring frames are alike: folds are made of blocks
 _GAIN_SPREAD, _VEIL_SPREAD = 0.1, 0.02  # of the recorded light: exposure and veil that may change at any time
-_INDEPENDENT = 0.05  # of the mean error variance that is taken as each cell's own
+_INDEPENDENT = 0.3  # of the median variance of the errors along their principal axes
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Re
     best = int(np.argmin([np.trace(errors) for errors in trials]))
     errors, weights = trials[best], blur + _ridge(x, y, _RIDGES[best] * scale)
     light = float(y_mean.mean())
-    errors = errors + _INDEPENDENT * float(np.trace(errors)) / CELLS * np.eye(CELLS)
+    # Errors that few frames have shown are not taken for none: each cell has a share of its own of the typical one.
+    typical = float(np.median(np.linalg.eigvalsh(errors)))
+    errors += max(_INDEPENDENT * typical, (1.0 / FULL_SCALE) ** 2) * np.eye(CELLS)
     errors += _GAIN_SPREAD**2 * np.outer(y_mean, y_mean) + (_VEIL_SPREAD * light) ** 2
-    # Floor: signatures are whole numbers, and a simulation without noise must not be taken for certainty.
-    errors += (1.0 / FULL_SCALE) ** 2 * np.eye(CELLS)
     whitener = np.linalg.cholesky(np.linalg.inv(errors))
     single = (array.astype(np.float32) for array in (weights @ whitener, whitener, x_mean, y_mean))
     return Response(*single)

@@ -24,13 +24,14 @@ _DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how ma
 # one go cost little each. A mismatch counts at most _CAP, so that a flash cannot force a change.
 _REPEAT, _MISS, _MISS_MORE, _JUMP = 20.0, 20.0, 0.5, 90.0
 _CAP, _UNKNOWN = 60.0, 12.0
+_JITTER = 0.15  # frames: standard error of a frame's time, and of the response where it moves
 _FAR = np.float32(1e9)
 
 
 @dataclass(frozen=True)
 class Course:
-    """lag : (R,) of every recorded frame; mismatch : (R,) half the squared distance from its played frame in standard
-    deviations, less the expectation; NaN where there is no known played frame."""
+    """lag : (R,) of every recorded frame, to which its phase comes; mismatch : (R,) half the squared distance from its
+    played frame in standard deviations, less the expectation; NaN where there is no known played frame."""
 
     lag: NDArray[np.intp]
     mismatch: NDArray[np.float32]
@@ -42,6 +43,7 @@ def find_course(
     known: NDArray[np.bool_],
     coarse: list[Lag],
     response: Response,
+    phase: NDArray[np.float32],
 ) -> Course:
     """The course of the lag along a whole recording.
 
@@ -51,20 +53,22 @@ def find_course(
     known : (P,) whether a played frame's signature is known
     coarse : of :func:`dataset_builder.replay.coarse.track_lags`
     response : of :func:`dataset_builder.replay.response.fit_response`
+    phase : (R,) part of a frame by which the recording runs ahead of its lag, sliding with the clocks
     """
     count, states = len(recorded), 2 * BAND + 1
     lags = np.empty(count, np.intp)
     mismatch = np.full(count, np.nan, np.float32)
     cost = np.zeros(states, np.float32)
     held: list[_Block] = []
-    centres = _centres(recorded, played, known, coarse, response)
+    centres = _centres(recorded, played, known, coarse, response, phase)
     starts = np.union1d(np.arange(0, count, _BLOCK), np.flatnonzero(np.diff(centres)) + 1)
     for start, end in zip(starts, [*starts[1:], count]):
         base = int(centres[start]) - BAND
         entry = None
         if held:
             cost, entry = _carried(cost, base - held[-1].base)
-        block, cost = _forward(recorded[start:end], played, known, response, int(start), base, cost, entry)
+        middle = float(phase[(start + end) // 2])
+        block, cost = _forward(recorded[start:end], played, known, response, int(start), base, middle, cost, entry)
         held.append(block)
         if len(held) == _DECIDED + _HELD:
             _trace_back(held, int(cost.argmin()), _HELD, lags, mismatch)
@@ -90,6 +94,7 @@ def _centres(
     known: NDArray[np.bool_],
     coarse: list[Lag],
     response: Response,
+    phase: NDArray[np.float32],
 ) -> NDArray[np.intp]:
     """(R,) the lag in the middle of the band at every recorded frame: the coarse one of its stretch.
 
@@ -109,7 +114,9 @@ def _centres(
             end -= 1
         costs = [
             np.nan_to_num(
-                np.minimum(_mismatches(recorded[first:end], played, known, response, first + lag, 1)[:, 0], _CAP),
+                np.minimum(
+                    _mismatches(recorded[first:end], played, known, response, first + lag + phase[edge], 1)[:, 0], _CAP
+                ),
                 nan=_UNKNOWN,
             )
             for lag in (before, after)
@@ -146,10 +153,11 @@ def _forward(
     response: Response,
     start: int,
     base: int,
+    phase: float,
     cost: NDArray[np.float32],
     entry: NDArray[np.int16] | None,
 ) -> tuple[_Block, NDArray[np.float32]]:
-    mismatch = _mismatches(recorded, played, known, response, start + base, len(cost))
+    mismatch = _mismatches(recorded, played, known, response, start + base + phase, len(cost))
     emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), np.minimum(mismatch, np.float32(_CAP)))
     origin = np.empty(mismatch.shape, np.int16)
     state = np.arange(len(cost))
@@ -177,23 +185,37 @@ def _mismatches(
     played: NDArray[np.uint16],
     known: NDArray[np.bool_],
     response: Response,
-    first: int,
+    first: float,
     states: int,
 ) -> NDArray[np.float32]:
-    """(T, states): half the squared distance less its expectation; NaN for unknown played frames."""
+    """(T, states): half the squared distance of frame t from the played one at ``first + t + state``, less its
+    expectation; NaN for unknown played frames. Between two played frames lies their blend."""
     count = len(recorded) + states - 1
-    index = np.arange(first, first + count)
-    usable = (index >= 0) & (index < len(played))
-    usable[usable] = known[index[usable]]
+    whole = int(np.floor(first))
+    share = np.float32(first - whole)
+    index = np.arange(whole, whole + count + 1)
+    there = (index >= 0) & (index < len(played))
+    there[there] = known[index[there]]
     out = np.full((len(recorded), states), np.nan, np.float32)
-    if not usable.any():
+    if not there.any():
         return out
-    expected = np.zeros((count, CELLS), np.float32)
-    expected[usable] = response.expected(played[index[usable]])
+    pictures = np.zeros((count + 1, CELLS), np.float32)
+    pictures[there] = response.expected(played[index[there]])
+    # At the edge of what is known a frame stands for its blend.
+    before = np.where(there[:-1, None], pictures[:-1], pictures[1:])
+    after = np.where(there[1:, None], pictures[1:], pictures[:-1])
+    expected = (1 - share) * before + share * after
+    usable = there[1:] if share > 0.5 else there[:-1]
     observed = response.observed(recorded)
     products = observed @ expected.T
     own = (observed**2).sum(axis=1)[:, None] + (expected**2).sum(axis=1)[None, :]
-    distance = (own - 2 * products - CELLS) / 2
+    distance = own - 2 * products
+    # An error along the motion is partly one of time: sums of squares under a covariance that holds it (Woodbury).
+    change = np.gradient(expected, axis=0) if count > 1 else np.zeros_like(expected)
+    power = (change**2).sum(axis=1)
+    along = observed @ change.T - (expected * change).sum(axis=1)[None, :]
+    distance -= along**2 * (_JITTER**2 / (1 + _JITTER**2 * power))[None, :]
+    distance = (distance - CELLS) / 2
     distance[:, ~usable] = np.nan
     step = distance.strides
     # Row t of the band is columns t .. t + states of row t.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dataset_builder.replay.alignment import align, by_offset
-from dataset_builder.replay.cuts import Signatures, clock_drift, cut_clips
+from dataset_builder.replay.cuts import Signatures, cut_clips
 from dataset_builder.replay.map import MapEntry, ReplayMap
 from dataset_builder.replay.signature import CELLS, COLUMNS, FULL_SCALE, ROWS, signature
 from dataset_builder.replay.simulate import Recorder, shown_frames
@@ -77,8 +77,8 @@ def test_a_faster_recorder_s_clock_is_told_from_frames_lost():
     cuts = list(cut_clips(clips_of(60), found, 5, Signatures(recorded, played, np.ones(len(played), bool))))
     assert sum(len(cut.dropped) for cut in cuts) == 3
     # A tenth of a frame over the 3000 of the recording.
-    assert clock_drift(cuts) == pytest.approx(drift, abs=0.1 / 3000)
-    assert found.drift == pytest.approx(drift - 3 / 3000, abs=5e-4)
+    assert found.clock_drift == pytest.approx(drift, abs=0.1 / 3000)
+    assert found.net_drift == pytest.approx(drift - 3 / 3000, abs=5e-4)
 
 
 def test_a_loss_in_a_clip_that_stands_still_is_counted_though_it_cannot_be_placed():
@@ -122,7 +122,7 @@ def test_a_pause_and_a_long_gap_leave_frames_unmatched_and_the_rest_in_place():
 def by_shown(shown):
     from dataset_builder.replay.alignment import Alignment
 
-    return Alignment(shown, 0, 0.0)
+    return Alignment(shown, 0)
 
 
 def test_a_recording_of_something_else_is_refused():
