@@ -26,6 +26,8 @@ _FIT_SHARE, _FIT_TURNS = 0.8, 3  # of the frames that the first fit rests on, th
 # with played frames drawn at random.
 _FOREIGN, _RANDOM_PAIRS = 0.5, 4000
 _FOREIGN_WINDOW = 9
+_EXPOSURE_WINDOW, _EXPOSED_AT_ONCE = 5, 16_384  # frames
+_LARGEST_EXPOSURE = 1.5  # and 1 / 1.5: what lies beyond shows something else
 FEWEST_FRAMES = 96
 
 
@@ -41,6 +43,7 @@ class Alignment:
     clock_drift : the same without lost frames: the recorder's clock against the screen's. It shows where the shutter
         stays open while the screen changes; a recording of whole frames alone has 0 here, and loses or doubles a
         frame when its clock has run a frame ahead or behind
+    exposure : (R,) of every recorded frame against the others, and
     response : what the signatures were compared by; None where the alignment comes from elsewhere
     """
 
@@ -48,6 +51,7 @@ class Alignment:
     offset: int
     net_drift: float = 0.0
     clock_drift: float = 0.0
+    exposure: NDArray[np.float32] | None = None
     response: Response | None = None
 
 
@@ -76,13 +80,14 @@ def align(
     known = np.ones(len(played), np.bool_) if known is None else known
     coarse = track_lags(recorded, played, None if guess is None else -guess)
     course = _spread(coarse, len(recorded))
+    exposure = np.ones(len(recorded), np.float32)
     for number in range(_ROUNDS):
-        response = _fit(recorded, played, known, course, trimmed=number == 0)
-        phase = find_phase(recorded, played, known, course, response)
-        course = find_course(recorded, played, known, coarse, response, phase)
-    course = Course(course.lag + np.rint(phase).astype(np.intp), course.mismatch)
-    shown = _shown(course, known, _random_mismatch(recorded, played, known, course, response))
-    return Alignment(shown, *_line(shown), _slide(phase, shown), response)
+        response = _fit(recorded, played, known, course, exposure, trimmed=number == 0)
+        exposure = _exposures(recorded, played, known, course, response)
+        phase = find_phase(recorded, played, known, course, response, exposure)
+        course = find_course(recorded, played, known, coarse, response, phase, exposure)
+    shown = _shown(course, known, _random_mismatch(recorded, played, known, course, response, exposure))
+    return Alignment(shown, *_line(shown), _slide(phase, shown), exposure, response)
 
 
 def by_offset(recorded_frames: int, played_frames: int, offset: int) -> Alignment:
@@ -100,7 +105,12 @@ def _spread(coarse: list[Lag], count: int) -> Course:
 
 
 def _fit(
-    recorded: NDArray[np.uint16], played: NDArray[np.uint16], known: NDArray[np.bool_], course: Course, trimmed: bool
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    course: Course,
+    exposure: NDArray[np.float32],
+    trimmed: bool,
 ) -> Response:
     """The response by the frames of a course. ``trimmed``: the course is a first guess, and a part of the recording may
     show something else (least trimmed squares, Rousseeuw 1984)."""
@@ -114,13 +124,33 @@ def _fit(
         witnesses = witnesses[np.isin(runs, chosen)]
     if len(witnesses) < FEWEST_FRAMES:
         raise ValueError(f"only {len(witnesses)} recorded frames match the played clips; wrong clips or a wrong MAP")
-    x, y = played[index[witnesses]], recorded[witnesses]
-    response = fit_response(x, y)
+    x, y, exposed = played[index[witnesses]], recorded[witnesses], exposure[witnesses]
+    response = fit_response(x, y, exposed)
     for _ in range(_FIT_TURNS if trimmed else 0):
-        distance = ((response.observed(y) - response.expected(x)) ** 2).sum(axis=1)
+        distance = ((response.observed(y, exposed) - response.expected(x)) ** 2).sum(axis=1)
         best = distance <= np.quantile(distance, _FIT_SHARE)
-        response = fit_response(x[best], y[best])
+        response = fit_response(x[best], y[best], exposed[best])
     return response
+
+
+def _exposures(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    course: Course,
+    response: Response,
+) -> NDArray[np.float32]:
+    """(R,) exposure of every recorded frame: of neighbouring frames, so that a cut met a frame early does not count."""
+    exposure = np.ones(len(recorded), np.float32)
+    index = np.arange(len(recorded)) + course.lag
+    usable = (index >= 0) & (index < len(played))
+    usable[usable] = known[index[usable]]
+    witnesses = np.flatnonzero(usable)
+    for start in range(0, len(witnesses), _EXPOSED_AT_ONCE):
+        some = witnesses[start : start + _EXPOSED_AT_ONCE]
+        exposure[some] = response.exposures(played[index[some]], recorded[some])
+    smooth: NDArray[np.float32] = median_filter(exposure, _EXPOSURE_WINDOW, mode="nearest")
+    return np.clip(smooth, 1 / _LARGEST_EXPOSURE, _LARGEST_EXPOSURE)
 
 
 def _random_mismatch(
@@ -129,6 +159,7 @@ def _random_mismatch(
     known: NDArray[np.bool_],
     course: Course,
     response: Response,
+    exposure: NDArray[np.float32],
 ) -> float:
     """Median mismatch of recorded frames with played frames of other times."""
     index = np.arange(len(recorded)) + course.lag
@@ -136,7 +167,8 @@ def _random_mismatch(
     matched = matched[known[index[matched]]]
     matched = matched[np.linspace(0, len(matched) - 1, min(len(matched), _RANDOM_PAIRS)).astype(int)]
     others = np.random.default_rng(0).permutation(index[matched])
-    distance = ((response.observed(recorded[matched]) - response.expected(played[others])) ** 2).sum(axis=1)
+    observed = response.observed(recorded[matched], exposure[matched])
+    distance = ((observed - response.expected(played[others])) ** 2).sum(axis=1)
     return float(np.median(distance) - CELLS) / 2
 
 

@@ -221,16 +221,17 @@ def _played_index(config: ReplayConfig) -> Index:
 
 
 def _save_alignment(path: Path, alignment: Alignment) -> None:
-    response = vars(alignment.response) if alignment.response else {}
-    figures = {name: getattr(alignment, name) for name in _FIGURES}
+    arrays = vars(alignment.response) if alignment.response else {}
+    arrays = {**arrays, **{name: getattr(alignment, name) for name in ("shown", "exposure", *_FIGURES)}}
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, shown=alignment.shown, **figures, **response)
+        np.savez_compressed(temporary, **arrays)
 
 
 def _load_alignment(path: Path) -> Alignment:
     with np.load(path) as kept:
         response = Response(**{name: kept[name] for name in Response.__dataclass_fields__})
-        return Alignment(kept["shown"], **{name: kept[name].item() for name in _FIGURES}, response=response)
+        figures = {name: kept[name].item() for name in _FIGURES}
+        return Alignment(kept["shown"], **figures, exposure=kept["exposure"], response=response)
 
 
 def _left(config: ReplayConfig, manifest: Manifest, root: Path, cuts: tuple[Cut, ...]) -> list[Cut]:

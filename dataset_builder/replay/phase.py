@@ -25,11 +25,16 @@ def find_phase(
     known: NDArray[np.bool_],
     course: Course,
     response: Response,
+    exposure: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """(R,) phase in frames, unwound along the recording; about 0 at its start, whole frames belonging to the lag."""
     count = len(recorded)
     starts = range(0, count, _RUN)
-    runs = [_run(recorded[s : s + _RUN], played, known, s + course.lag[s : s + _RUN], response) for s in starts]
+    runs = []
+    for start in starts:
+        here = slice(start, start + _RUN)
+        observed = response.observed(recorded[here], exposure[here])
+        runs.append(_run(observed, played, known, start + course.lag[here], response))
     powers = np.concatenate([power for _, power in runs])
     limit = _CUT * float(np.median(powers)) if powers.size else 0.0
     moments = np.array([[(along[power <= limit]).sum(), power[power <= limit].sum()] for along, power in runs])
@@ -42,7 +47,7 @@ def find_phase(
 
 
 def _run(
-    recorded: NDArray[np.uint16],
+    observed: NDArray[np.float32],
     played: NDArray[np.uint16],
     known: NDArray[np.bool_],
     first: NDArray[np.intp],
@@ -58,5 +63,5 @@ def _run(
     place = index[inside]
     before, here, after = (response.expected(played[place + step]) for step in (-1, 0, 1))
     change = (after - before) / 2
-    error = response.observed(recorded[inside]) - here
+    error = observed[inside] - here
     return (error * change).sum(axis=1), (change**2).sum(axis=1)

@@ -32,30 +32,41 @@ class Response:
     weights : (CELLS, CELLS) played cell (less its mean) to whitened recorded cell
     whitener : (CELLS, CELLS) recorded cell to whitened one
     played_mean, recorded_mean : (CELLS,)
+    light : (CELLS,) played cell (less its mean) to the mean light of the recorded frame (less its mean)
     """
 
     weights: Floats
     whitener: Floats
     played_mean: Floats
     recorded_mean: Floats
+    light: Floats
 
     def expected(self, played: NDArray[np.uint16]) -> Floats:
         """(T, CELLS) whitened signatures that these played frames should give."""
         return (np.asarray(played, np.float32) / np.float32(FULL_SCALE) - self.played_mean) @ self.weights
 
-    def observed(self, recorded: NDArray[np.uint16]) -> Floats:
-        """(T, CELLS) whitened signatures of recorded frames."""
-        return (np.asarray(recorded, np.float32) / np.float32(FULL_SCALE) - self.recorded_mean) @ self.whitener
+    def observed(self, recorded: NDArray[np.uint16], exposure: Floats) -> Floats:
+        """(T, CELLS) whitened signatures of recorded frames taken at these (T,) relative exposures."""
+        light = np.asarray(recorded, np.float32) / (np.float32(FULL_SCALE) * exposure[:, None])
+        return (light - self.recorded_mean) @ self.whitener
+
+    def exposures(self, played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Floats:
+        """(T,) mean light of recorded frames over that which these played frames should give."""
+        expected = (np.asarray(played, np.float32) / np.float32(FULL_SCALE) - self.played_mean) @ self.light
+        expected += self.recorded_mean.mean()
+        ratio: Floats = np.asarray(recorded, np.float32).mean(axis=1) / np.float32(FULL_SCALE)
+        return ratio / np.maximum(expected, np.float32(1 / FULL_SCALE))
 
 
-def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Response:
-    """Fit to (T, CELLS) signatures of played frames and of the recorded frames that show them.
+def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16], exposure: Floats) -> Response:
+    """Fit to (T, CELLS) signatures of played frames and of the recorded frames, at (T,) exposures, that show them.
 
     All cells are blurred alike, as far as that explains the recording, and the rest is a ridge regression cell by
     cell. The ridge is the one that predicts blocks of frames best that it was not fitted to; the errors are those of
     that prediction.
     """
     x, y = (np.asarray(frames, np.float64) / FULL_SCALE for frames in (played, recorded))
+    y /= exposure[:, None]
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     x, y = x - x_mean, y - y_mean
     blur = _common_blur(x, y)
@@ -72,8 +83,8 @@ def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Re
     errors += max(_INDEPENDENT * typical, (1.0 / FULL_SCALE) ** 2) * np.eye(CELLS)
     errors += _GAIN_SPREAD**2 * np.outer(y_mean, y_mean) + (_VEIL_SPREAD * light) ** 2
     whitener = np.linalg.cholesky(np.linalg.inv(errors))
-    single = (array.astype(np.float32) for array in (weights @ whitener, whitener, x_mean, y_mean))
-    return Response(*single)
+    single = (weights @ whitener, whitener, x_mean, y_mean, weights.mean(axis=1))
+    return Response(*(array.astype(np.float32) for array in single))
 
 
 def _common_blur(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -30,8 +30,8 @@ _FAR = np.float32(1e9)
 
 @dataclass(frozen=True)
 class Course:
-    """lag : (R,) of every recorded frame, to which its phase comes; mismatch : (R,) half the squared distance from its
-    played frame in standard deviations, less the expectation; NaN where there is no known played frame."""
+    """lag : (R,) of every recorded frame, to the nearest played one; mismatch : (R,) half the squared distance from it
+    in standard deviations, less the expectation; NaN where there is no known played frame."""
 
     lag: NDArray[np.intp]
     mismatch: NDArray[np.float32]
@@ -44,6 +44,7 @@ def find_course(
     coarse: list[Lag],
     response: Response,
     phase: NDArray[np.float32],
+    exposure: NDArray[np.float32],
 ) -> Course:
     """The course of the lag along a whole recording.
 
@@ -54,13 +55,14 @@ def find_course(
     coarse : of :func:`dataset_builder.replay.coarse.track_lags`
     response : of :func:`dataset_builder.replay.response.fit_response`
     phase : (R,) part of a frame by which the recording runs ahead of its lag, sliding with the clocks
+    exposure : (R,) of every recorded frame against the others
     """
     count, states = len(recorded), 2 * BAND + 1
     lags = np.empty(count, np.intp)
     mismatch = np.full(count, np.nan, np.float32)
     cost = np.zeros(states, np.float32)
     held: list[_Block] = []
-    centres = _centres(recorded, played, known, coarse, response, phase)
+    centres = _centres(recorded, played, known, coarse, response, phase, exposure)
     starts = np.union1d(np.arange(0, count, _BLOCK), np.flatnonzero(np.diff(centres)) + 1)
     for start, end in zip(starts, [*starts[1:], count]):
         base = int(centres[start]) - BAND
@@ -68,13 +70,14 @@ def find_course(
         if held:
             cost, entry = _carried(cost, base - held[-1].base)
         middle = float(phase[(start + end) // 2])
-        block, cost = _forward(recorded[start:end], played, known, response, int(start), base, middle, cost, entry)
+        observed = response.observed(recorded[start:end], exposure[start:end])
+        block, cost = _forward(observed, played, known, response, int(start), base, middle, cost, entry)
         held.append(block)
         if len(held) == _DECIDED + _HELD:
             _trace_back(held, int(cost.argmin()), _HELD, lags, mismatch)
             del held[:_DECIDED]
     _trace_back(held, int(cost.argmin()), 0, lags, mismatch)
-    return Course(lags, mismatch)
+    return Course(lags + np.rint(phase).astype(np.intp), mismatch)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def _centres(
     coarse: list[Lag],
     response: Response,
     phase: NDArray[np.float32],
+    exposure: NDArray[np.float32],
 ) -> NDArray[np.intp]:
     """(R,) the lag in the middle of the band at every recorded frame: the coarse one of its stretch.
 
@@ -103,7 +107,10 @@ def _centres(
     """
     count = len(recorded)
     centres = np.array([stretch.lag for stretch in coarse], np.intp)
-    centres = centres[np.clip(np.arange(count) // HOP, 0, len(coarse) - 1)]
+    numbers = np.clip(np.arange(count) // HOP, 0, len(coarse) - 1)
+    # What the clocks have slid is the phase's.
+    slid = np.rint(phase[np.minimum(np.arange(len(coarse)) * HOP, count - 1)]).astype(np.intp)
+    centres = (centres - slid)[numbers]
     for edge in np.flatnonzero(np.abs(np.diff(centres)) > BAND) + 1:
         before, after = int(centres[edge - 1]), int(centres[edge])
         first, end = max(int(edge) - CHUNK, 0), min(int(edge) + CHUNK, count)
@@ -112,11 +119,10 @@ def _centres(
             first += 1
         while end > edge and centres[end - 1] != after:
             end -= 1
+        observed = response.observed(recorded[first:end], exposure[first:end])
         costs = [
             np.nan_to_num(
-                np.minimum(
-                    _mismatches(recorded[first:end], played, known, response, first + lag + phase[edge], 1)[:, 0], _CAP
-                ),
+                np.minimum(_mismatches(observed, played, known, response, first + lag + phase[edge], 1)[:, 0], _CAP),
                 nan=_UNKNOWN,
             )
             for lag in (before, after)
@@ -147,7 +153,7 @@ def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32]
 
 
 def _forward(
-    recorded: NDArray[np.uint16],
+    observed: NDArray[np.float32],
     played: NDArray[np.uint16],
     known: NDArray[np.bool_],
     response: Response,
@@ -157,7 +163,7 @@ def _forward(
     cost: NDArray[np.float32],
     entry: NDArray[np.int16] | None,
 ) -> tuple[_Block, NDArray[np.float32]]:
-    mismatch = _mismatches(recorded, played, known, response, start + base + phase, len(cost))
+    mismatch = _mismatches(observed, played, known, response, start + base + phase, len(cost))
     emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), np.minimum(mismatch, np.float32(_CAP)))
     origin = np.empty(mismatch.shape, np.int16)
     state = np.arange(len(cost))
@@ -181,7 +187,7 @@ def _forward(
 
 
 def _mismatches(
-    recorded: NDArray[np.uint16],
+    observed: NDArray[np.float32],
     played: NDArray[np.uint16],
     known: NDArray[np.bool_],
     response: Response,
@@ -190,13 +196,13 @@ def _mismatches(
 ) -> NDArray[np.float32]:
     """(T, states): half the squared distance of frame t from the played one at ``first + t + state``, less its
     expectation; NaN for unknown played frames. Between two played frames lies their blend."""
-    count = len(recorded) + states - 1
+    count = len(observed) + states - 1
     whole = int(np.floor(first))
     share = np.float32(first - whole)
     index = np.arange(whole, whole + count + 1)
     there = (index >= 0) & (index < len(played))
     there[there] = known[index[there]]
-    out = np.full((len(recorded), states), np.nan, np.float32)
+    out = np.full((len(observed), states), np.nan, np.float32)
     if not there.any():
         return out
     pictures = np.zeros((count + 1, CELLS), np.float32)
@@ -206,7 +212,6 @@ def _mismatches(
     after = np.where(there[1:, None], pictures[1:], pictures[:-1])
     expected = (1 - share) * before + share * after
     usable = there[1:] if share > 0.5 else there[:-1]
-    observed = response.observed(recorded)
     products = observed @ expected.T
     own = (observed**2).sum(axis=1)[:, None] + (expected**2).sum(axis=1)[None, :]
     distance = own - 2 * products
