@@ -80,12 +80,14 @@ def align(
     known = np.ones(len(played), np.bool_) if known is None else known
     coarse = track_lags(recorded, played, None if guess is None else -guess)
     course = _spread(coarse, len(recorded))
-    exposure = np.ones(len(recorded), np.float32)
+    exposure, unknown = np.ones(len(recorded), np.float32), 0.0
     for number in range(_ROUNDS):
         response = _fit(recorded, played, known, course, exposure, trimmed=number == 0)
         exposure = _exposures(recorded, played, known, course, response)
         phase = find_phase(recorded, played, known, course, response, exposure)
-        course = find_course(recorded, played, known, coarse, response, phase, exposure)
+        course = find_course(recorded, played, known, coarse, response, phase, exposure, unknown)
+        finite = course.mismatch[np.isfinite(course.mismatch)]
+        unknown = float(np.median(finite)) if finite.size else 0.0
     shown = _shown(course, known, _random_mismatch(recorded, played, known, course, response, exposure))
     return Alignment(shown, *_line(shown), _slide(phase, shown), exposure, response)
 
@@ -176,7 +178,8 @@ def _shown(course: Course, known: NDArray[np.bool_], random_mismatch: float) -> 
     """Played frames, -1 outside the list and where the recording shows something else for several frames."""
     shown = np.arange(len(course.lag)) + course.lag
     shown[(shown < 0) | (shown >= len(known))] = -1
-    mismatch = median_filter(np.nan_to_num(course.mismatch, nan=0.0), _FOREIGN_WINDOW, mode="nearest")
+    finite = np.where(np.isfinite(course.mismatch), course.mismatch, np.float32(0))
+    mismatch = median_filter(finite, _FOREIGN_WINDOW, mode="nearest")
     shown[mismatch > _FOREIGN * random_mismatch] = -1
     # A jump back (something else was on the screen before it) must not show a frame twice.
     highest = np.maximum.accumulate(shown)

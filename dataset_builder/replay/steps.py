@@ -23,7 +23,7 @@ _DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how ma
 # Costs are in units of log probability. A change of lag needs the evidence of one clear frame; more missed frames in
 # one go cost little each. A mismatch counts at most _CAP, so that a flash cannot force a change.
 _REPEAT, _MISS, _MISS_MORE, _JUMP = 20.0, 20.0, 0.5, 90.0
-_CAP, _UNKNOWN = 60.0, 12.0
+_CAP, _OUTSIDE = 60.0, 12.0
 _JITTER = 0.15  # frames: standard error of a frame's time, and of the response where it moves
 _FAR = np.float32(1e9)
 
@@ -31,7 +31,7 @@ _FAR = np.float32(1e9)
 @dataclass(frozen=True)
 class Course:
     """lag : (R,) of every recorded frame, to the nearest played one; mismatch : (R,) half the squared distance from it
-    in standard deviations, less the expectation; NaN where there is no known played frame."""
+    in standard deviations, less the expectation; NaN where that is unknown, infinite outside the list."""
 
     lag: NDArray[np.intp]
     mismatch: NDArray[np.float32]
@@ -45,6 +45,7 @@ def find_course(
     response: Response,
     phase: NDArray[np.float32],
     exposure: NDArray[np.float32],
+    unknown: float,
 ) -> Course:
     """The course of the lag along a whole recording.
 
@@ -56,13 +57,15 @@ def find_course(
     response : of :func:`dataset_builder.replay.response.fit_response`
     phase : (R,) part of a frame by which the recording runs ahead of its lag, sliding with the clocks
     exposure : (R,) of every recorded frame against the others
+    unknown : mismatch that unknown played frames are taken to have: that of most others, or clips that look like them
+        would be preferred
     """
     count, states = len(recorded), 2 * BAND + 1
     lags = np.empty(count, np.intp)
     mismatch = np.full(count, np.nan, np.float32)
     cost = np.zeros(states, np.float32)
     held: list[_Block] = []
-    centres = _centres(recorded, played, known, coarse, response, phase, exposure)
+    centres = _centres(recorded, played, known, coarse, response, phase, exposure, unknown)
     starts = np.union1d(np.arange(0, count, _BLOCK), np.flatnonzero(np.diff(centres)) + 1)
     for start, end in zip(starts, [*starts[1:], count]):
         base = int(centres[start]) - BAND
@@ -71,7 +74,8 @@ def find_course(
             cost, entry = _carried(cost, base - held[-1].base)
         middle = float(phase[(start + end) // 2])
         observed = response.observed(recorded[start:end], exposure[start:end])
-        block, cost = _forward(observed, played, known, response, int(start), base, middle, cost, entry)
+        missed = _mismatches(observed, played, known, response, int(start) + base + middle, states)
+        block, cost = _forward(missed, int(start), base, unknown, cost, entry)
         held.append(block)
         if len(held) == _DECIDED + _HELD:
             _trace_back(held, int(cost.argmin()), _HELD, lags, mismatch)
@@ -99,6 +103,7 @@ def _centres(
     response: Response,
     phase: NDArray[np.float32],
     exposure: NDArray[np.float32],
+    unknown: float,
 ) -> NDArray[np.intp]:
     """(R,) the lag in the middle of the band at every recorded frame: the coarse one of its stretch.
 
@@ -121,10 +126,7 @@ def _centres(
             end -= 1
         observed = response.observed(recorded[first:end], exposure[first:end])
         costs = [
-            np.nan_to_num(
-                np.minimum(_mismatches(observed, played, known, response, first + lag + phase[edge], 1)[:, 0], _CAP),
-                nan=_UNKNOWN,
-            )
+            _emission(_mismatches(observed, played, known, response, first + lag + phase[edge], 1)[:, 0], unknown)
             for lag in (before, after)
         ]
         total = np.concatenate([[0], np.cumsum(costs[0] - costs[1])])
@@ -153,18 +155,15 @@ def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32]
 
 
 def _forward(
-    observed: NDArray[np.float32],
-    played: NDArray[np.uint16],
-    known: NDArray[np.bool_],
-    response: Response,
+    mismatch: NDArray[np.float32],
     start: int,
     base: int,
-    phase: float,
+    unknown: float,
     cost: NDArray[np.float32],
     entry: NDArray[np.int16] | None,
 ) -> tuple[_Block, NDArray[np.float32]]:
-    mismatch = _mismatches(observed, played, known, response, start + base + phase, len(cost))
-    emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), np.minimum(mismatch, np.float32(_CAP)))
+    """One block from the costs before it; ``entry``: origins of those costs in the states of the block before."""
+    emission = _emission(mismatch, unknown)
     origin = np.empty(mismatch.shape, np.int16)
     state = np.arange(len(cost))
     slope = (_MISS_MORE * state).astype(np.float32)
@@ -186,6 +185,13 @@ def _forward(
     return _Block(start, base, origin, mismatch), cost
 
 
+def _emission(mismatch: NDArray[np.float32], unknown: float) -> NDArray[np.float32]:
+    """Costs of mismatches: capped, and what stands for those that cannot be known."""
+    costs = np.minimum(np.where(np.isnan(mismatch), np.float32(unknown), mismatch), np.float32(_CAP))
+    costs[np.isinf(mismatch)] = _OUTSIDE
+    return costs
+
+
 def _mismatches(
     observed: NDArray[np.float32],
     played: NDArray[np.uint16],
@@ -195,23 +201,21 @@ def _mismatches(
     states: int,
 ) -> NDArray[np.float32]:
     """(T, states): half the squared distance of frame t from the played one at ``first + t + state``, less its
-    expectation; NaN for unknown played frames. Between two played frames lies their blend."""
+    expectation; NaN for unknown played frames, infinite outside their list. Between two of them lies their blend."""
     count = len(observed) + states - 1
     whole = int(np.floor(first))
     share = np.float32(first - whole)
     index = np.arange(whole, whole + count + 1)
     there = (index >= 0) & (index < len(played))
     there[there] = known[index[there]]
-    out = np.full((len(observed), states), np.nan, np.float32)
-    if not there.any():
-        return out
     pictures = np.zeros((count + 1, CELLS), np.float32)
     pictures[there] = response.expected(played[index[there]])
     # At the edge of what is known a frame stands for its blend.
     before = np.where(there[:-1, None], pictures[:-1], pictures[1:])
     after = np.where(there[1:, None], pictures[1:], pictures[:-1])
     expected = (1 - share) * before + share * after
-    usable = there[1:] if share > 0.5 else there[:-1]
+    nearest = slice(1, None) if share > 0.5 else slice(None, -1)
+    outside = (index[nearest] < 0) | (index[nearest] >= len(played))
     products = observed @ expected.T
     own = (observed**2).sum(axis=1)[:, None] + (expected**2).sum(axis=1)[None, :]
     distance = own - 2 * products
@@ -221,10 +225,11 @@ def _mismatches(
     along = observed @ change.T - (expected * change).sum(axis=1)[None, :]
     distance -= along**2 * (_JITTER**2 / (1 + _JITTER**2 * power))[None, :]
     distance = (distance - CELLS) / 2
-    distance[:, ~usable] = np.nan
+    distance[:, ~there[nearest]] = np.nan
+    distance[:, outside] = np.inf
     step = distance.strides
     # Row t of the band is columns t .. t + states of row t.
-    return np.lib.stride_tricks.as_strided(distance, out.shape, (step[0] + step[1], step[1])).copy()
+    return np.lib.stride_tricks.as_strided(distance, (len(observed), states), (step[0] + step[1], step[1])).copy()
 
 
 def _trace_back(

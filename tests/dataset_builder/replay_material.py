@@ -11,10 +11,12 @@ ACTIONS = (23, 22, 6, 10, 26, 38, 24)
 
 
 def moving_square(frames: int, seed: int = 0) -> np.ndarray:
-    """(T, 36, 64, 3): a bright square that moves over noise."""
-    clip = np.random.default_rng(seed).integers(20, 90, (1, 36, 64, 3), dtype=np.uint8).repeat(frames, axis=0)
-    for t in range(frames):
-        clip[t, 8:24, (2 * t) % 48 : (2 * t) % 48 + 16] = 240
+    """(T, 36, 64, 3): a bright square that moves over grey tiles."""
+    tiles = np.random.default_rng(seed).integers(20, 90, (9, 16), dtype=np.uint8)
+    clip = np.repeat(np.kron(tiles, np.ones((4, 4), np.uint8))[None, :, :, None], frames, axis=0).repeat(3, axis=3)
+    steps = np.random.default_rng(seed).integers(-3, 5, frames)
+    for t, left in enumerate(np.cumsum(steps) % 48):
+        clip[t, 8:24, left : left + 16] = 240
     return clip
 
 
