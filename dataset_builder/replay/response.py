@@ -22,6 +22,7 @@ _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean variance o
 _BLURS = (0.0, 0.7, 1.5, 4.0)  # in cells
 _BLOCK = 64  # neighbouring frames are alike: folds are made of blocks
 _GAIN_SPREAD, _VEIL_SPREAD = 0.1, 0.02  # of the recorded light: exposure and veil that may change at any time
+_LINEAR = 0.003  # of the recorded contrast: how well a recording is a linear map of cells even without noise
 _INDEPENDENT = 0.3  # of the median variance of the errors along their principal axes
 
 
@@ -69,6 +70,7 @@ def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16], expos
     y /= exposure[:, None]
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     x, y = x - x_mean, y - y_mean
+    contrast = float(y.std())
     blur = _common_blur(x, y)
     y = y - x @ blur
     fold = np.arange(len(x)) // _BLOCK % 2 == 0
@@ -80,7 +82,8 @@ def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16], expos
     light = float(y_mean.mean())
     # Errors that few frames have shown are not taken for none: each cell has a share of its own of the typical one.
     typical = float(np.median(np.linalg.eigvalsh(errors)))
-    errors += max(_INDEPENDENT * typical, (1.0 / FULL_SCALE) ** 2) * np.eye(CELLS)
+    lowest = (_LINEAR * contrast) ** 2 + (1.0 / FULL_SCALE) ** 2
+    errors += max(_INDEPENDENT * typical, lowest) * np.eye(CELLS)
     errors += _GAIN_SPREAD**2 * np.outer(y_mean, y_mean) + (_VEIL_SPREAD * light) ** 2
     whitener = np.linalg.cholesky(np.linalg.inv(errors))
     single = (weights @ whitener, whitener, x_mean, y_mean, weights.mean(axis=1))
