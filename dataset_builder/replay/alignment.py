@@ -151,6 +151,8 @@ def _exposures(
     for start in range(0, len(witnesses), _EXPOSED_AT_ONCE):
         some = witnesses[start : start + _EXPOSED_AT_ONCE]
         exposure[some] = response.exposures(played[index[some]], recorded[some])
+    if witnesses.size:
+        exposure = np.interp(np.arange(len(recorded)), witnesses, exposure[witnesses]).astype(np.float32)
     smooth: NDArray[np.float32] = median_filter(exposure, _EXPOSURE_WINDOW, mode="nearest")
     return np.clip(smooth, 1 / _LARGEST_EXPOSURE, _LARGEST_EXPOSURE)
 

@@ -18,14 +18,14 @@ from lps_sim import FilmModel
 from lps_sim.media import EncoderSettings, iter_frames, write_video
 from tests.dataset_builder.replay_material import moving_square, rendered_clips
 
-CLIPS = 14
+CLIPS = 12
 NEAR = 20  # frames by which a loss may be off where it lies: clips of little motion tell it late
 CODEC_DN = 3.0  # mean error of a frame of film after H.264 twice and noise, code values
 
 
 @pytest.fixture(scope="module")
 def film_recording(tmp_path_factory):
-    """Fourteen rendered clips, and their recording through ten layers with six frames lost and three doubled."""
+    """Twelve rendered clips, and their recording through ten layers with six frames lost and three doubled."""
     root = tmp_path_factory.mktemp("replay")
     (root / "played").mkdir()
     clips = rendered_clips(CLIPS)
@@ -33,8 +33,8 @@ def film_recording(tmp_path_factory):
         write_video(root / "played" / f"{name}_rgb.mp4", frames, 30, EncoderSettings(crf=16, pixel_format="yuv420p"))
     build_map(build_index(root / "played")).save(root / "MAP")
     total = sum(map(len, clips.values()))
-    dropped, doubled = [60, 210, 290, 440, 520, 610], [130, 360, 570]
-    how = Recorder(drift=2e-4, shutter=0.5, bars=0.05, size=(240, 136))
+    dropped, doubled = [60, 210, 290, 400, 450, 505], [130, 350, 480]
+    how = Recorder(drift=2e-4, shutter=0.5, bars=0.05, size=(240, 136), tail_frames=20)
     shown = shown_frames(total, how, dropped, doubled)
     pictures = (frame for name in clips for frame in iter_frames(root / "played" / f"{name}_rgb.mp4"))
     record(root / "raw.mp4", pictures, shown, FilmModel.load("p3ar-10layer"), 10, how)
@@ -202,17 +202,17 @@ def test_played_clips_that_cannot_be_compared_are_listed_and_cut_by_their_neighb
     root, shown = film_recording
     played = tmp_path / "played"
     shutil.copytree(root / "played", played)
-    gone, short = sorted(played.iterdir())[4], sorted(played.iterdir())[9]
+    gone, short = sorted(played.iterdir())[3], sorted(played.iterdir())[8]
     gone.unlink()
     write_video(short, list(iter_frames(short))[:-3], 30)
     summary = ingest_replay(config(root, tmp_path / "set", sync="auto", played=played, size=(32, 18)))
     assert not summary.ok
     assert [reason.split(",")[0] for _, reason in summary.problems] == [
         "stands in the map but not among the played clips",
-        f"the map gives it {summary.cuts[9].clip.frames} frames",
+        f"the map gives it {summary.cuts[8].clip.frames} frames",
     ]
     assert (summary.done, summary.failed) == (CLIPS, ())
-    for cut in (summary.cuts[4], summary.cuts[9]):
+    for cut in (summary.cuts[3], summary.cuts[8]):
         first = np.flatnonzero(shown >= cut.clip.first)[0]
         assert abs(cut.recorded[0] - first) <= 3  # only the neighbours tell where it begins
 
