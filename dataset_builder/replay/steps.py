@@ -25,7 +25,7 @@ _DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how ma
 _REPEAT, _MISS, _MISS_MORE, _JUMP = 20.0, 20.0, 0.5, 90.0
 _CAP, _OUTSIDE = 60.0, 12.0
 _JITTER = 0.15  # frames: standard error of a frame's time, and of the response where it moves
-_FAR = np.float32(1e9)
+_NEVER = 1e9
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,15 @@ def _centres(
 def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Costs and origins in the states of the next block, whose first lag is higher by ``shift``.
 
-    Any state may also be entered by a jump from the best: a pause, or more frames lost than the band holds.
+    Where the band itself jumps (a pause, or more frames lost than it holds), any state may be entered from the best.
     """
     states = len(cost)
     best = int(cost.argmin())
-    moved = np.full(states, cost[best] + _JUMP, np.float32)
+    moved = np.full(states, cost[best] + (_JUMP if abs(shift) > BAND else _NEVER), np.float32)
     origin = np.full(states, best, np.int16)
     before = np.arange(states) + shift
     inside = (before >= 0) & (before < states)
-    kept = np.full(states, _FAR, np.float32)
+    kept = np.full(states, np.inf, np.float32)
     kept[inside] = cost[before[inside]]
     better = kept < moved
     moved[better] = kept[better]
