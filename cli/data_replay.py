@@ -146,8 +146,9 @@ def _report(summary: ReplaySummary, as_json: bool) -> None:
             f"{len(summary.failed)} failed; {summary.frames} frames"
         )
         click.echo(
-            f"offset {found['offset']}, drift {100 * found['drift']:+.4f} %; dropped {found['dropped']}, "
-            f"doubled {found['doubled']}, missing {found['missing']}"
+            f"offset {found['offset']}, clock drift {100 * found['clock_drift']:+.4f} %, with lost frames "
+            f"{100 * found['net_drift']:+.4f} %; dropped {found['dropped']}, doubled {found['doubled']}, "
+            f"missing {found['missing']}"
         )
         if residual["clips"]:
             click.echo(

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from .alignment import Alignment
 from .map import MapEntry, ReplayMap
-from .response import Response
 
 _CLEAR = 0.5  # frames: standard error beyond which a clip moves too little for its residual to mean anything
 
@@ -92,9 +91,10 @@ def cut_clips(
             else:
                 missing.append(int(place))
         residual = math.nan
-        if alignment.response and signatures and there.size and signatures.known[span].all():
-            frames = signatures.recorded[here[there]]
-            residual = _residual(alignment.response, frames, signatures.played[span], there)
+        if signatures and alignment.response and alignment.exposure is not None and signatures.known[span].all():
+            frames = here[there]
+            observed = alignment.response.observed(signatures.recorded[frames], alignment.exposure[frames])
+            residual = _residual(observed, alignment.response.expected(signatures.played[span]), there)
         doubled = tuple(int(place) for place in np.flatnonzero(copies[span] > 1))
         yield Cut(clip, filled, tuple(dropped), doubled, tuple(missing), residual)
 
@@ -116,14 +116,11 @@ def _near(there: NDArray[np.bool_], max_gap: int) -> NDArray[np.bool_]:
     return near
 
 
-def _residual(
-    response: Response, recorded: NDArray[np.uint16], played: NDArray[np.uint16], places: NDArray[np.intp]
-) -> float:
-    """Least squares for t in: recorded = expected + t x (change of the expected picture a frame)."""
-    expected = response.expected(played)
+def _residual(observed: NDArray[np.float32], expected: NDArray[np.float32], places: NDArray[np.intp]) -> float:
+    """Least squares for t in: observed = expected + t x (change of the expected picture a frame)."""
     change = np.gradient(expected, axis=0) if len(expected) > 1 else np.zeros_like(expected)
     change = change[places]
     power = float((change**2).sum())
     if power * _CLEAR**2 < 1:
         return math.nan
-    return float((change * (response.observed(recorded) - expected[places])).sum() / power)
+    return float((change * (observed - expected[places])).sum() / power)

@@ -49,6 +49,7 @@ OnProgress = Callable[[str, int, int | None], None]
 
 REPLAY_FOLDER = "replay"
 _ALIGNMENT_FILE = "alignment.npz"
+_FIGURES = ("offset", "net_drift", "clock_drift")
 _ANY_VIEW_DEG = 70.0  # without film, noise and vignetting the field of view has no effect
 
 
@@ -220,17 +221,17 @@ def _played_index(config: ReplayConfig) -> Index:
 
 
 def _save_alignment(path: Path, alignment: Alignment) -> None:
-    response = vars(alignment.response) if alignment.response else {}
+    arrays = vars(alignment.response) if alignment.response else {}
+    arrays = {**arrays, **{name: getattr(alignment, name) for name in ("shown", "exposure", *_FIGURES)}}
     with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary, shown=alignment.shown, offset=alignment.offset, drift=alignment.drift, **response
-        )
+        np.savez_compressed(temporary, **arrays)
 
 
 def _load_alignment(path: Path) -> Alignment:
     with np.load(path) as kept:
         response = Response(**{name: kept[name] for name in Response.__dataclass_fields__})
-        return Alignment(kept["shown"], int(kept["offset"]), float(kept["drift"]), response)
+        figures = {name: kept[name].item() for name in _FIGURES}
+        return Alignment(kept["shown"], **figures, exposure=kept["exposure"], response=response)
 
 
 def _left(config: ReplayConfig, manifest: Manifest, root: Path, cuts: tuple[Cut, ...]) -> list[Cut]:

@@ -22,7 +22,8 @@ _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean variance o
 _BLURS = (0.0, 0.7, 1.5, 4.0)  # in cells
 _BLOCK = 64  # neighbouring frames are alike: folds are made of blocks
 _GAIN_SPREAD, _VEIL_SPREAD = 0.1, 0.02  # of the recorded light: exposure and veil that may change at any time
-_INDEPENDENT = 0.05  # of the mean error variance that is taken as each cell's own
+_LINEAR = 0.003  # of the recorded contrast: how well a recording is a linear map of cells even without noise
+_INDEPENDENT = 0.3  # of the median variance of the errors along their principal axes
 
 
 @dataclass(frozen=True)
@@ -32,32 +33,44 @@ class Response:
     weights : (CELLS, CELLS) played cell (less its mean) to whitened recorded cell
     whitener : (CELLS, CELLS) recorded cell to whitened one
     played_mean, recorded_mean : (CELLS,)
+    light : (CELLS,) played cell (less its mean) to the mean light of the recorded frame (less its mean)
     """
 
     weights: Floats
     whitener: Floats
     played_mean: Floats
     recorded_mean: Floats
+    light: Floats
 
     def expected(self, played: NDArray[np.uint16]) -> Floats:
         """(T, CELLS) whitened signatures that these played frames should give."""
         return (np.asarray(played, np.float32) / np.float32(FULL_SCALE) - self.played_mean) @ self.weights
 
-    def observed(self, recorded: NDArray[np.uint16]) -> Floats:
-        """(T, CELLS) whitened signatures of recorded frames."""
-        return (np.asarray(recorded, np.float32) / np.float32(FULL_SCALE) - self.recorded_mean) @ self.whitener
+    def observed(self, recorded: NDArray[np.uint16], exposure: Floats) -> Floats:
+        """(T, CELLS) whitened signatures of recorded frames taken at these (T,) relative exposures."""
+        light = np.asarray(recorded, np.float32) / (np.float32(FULL_SCALE) * exposure[:, None])
+        return (light - self.recorded_mean) @ self.whitener
+
+    def exposures(self, played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Floats:
+        """(T,) mean light of recorded frames over that which these played frames should give."""
+        expected = (np.asarray(played, np.float32) / np.float32(FULL_SCALE) - self.played_mean) @ self.light
+        expected += self.recorded_mean.mean()
+        ratio: Floats = np.asarray(recorded, np.float32).mean(axis=1) / np.float32(FULL_SCALE)
+        return ratio / np.maximum(expected, np.float32(1 / FULL_SCALE))
 
 
-def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Response:
-    """Fit to (T, CELLS) signatures of played frames and of the recorded frames that show them.
+def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16], exposure: Floats) -> Response:
+    """Fit to (T, CELLS) signatures of played frames and of the recorded frames, at (T,) exposures, that show them.
 
     All cells are blurred alike, as far as that explains the recording, and the rest is a ridge regression cell by
     cell. The ridge is the one that predicts blocks of frames best that it was not fitted to; the errors are those of
     that prediction.
     """
     x, y = (np.asarray(frames, np.float64) / FULL_SCALE for frames in (played, recorded))
+    y /= exposure[:, None]
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     x, y = x - x_mean, y - y_mean
+    contrast = float(y.std())
     blur = _common_blur(x, y)
     y = y - x @ blur
     fold = np.arange(len(x)) // _BLOCK % 2 == 0
@@ -67,13 +80,14 @@ def fit_response(played: NDArray[np.uint16], recorded: NDArray[np.uint16]) -> Re
     best = int(np.argmin([np.trace(errors) for errors in trials]))
     errors, weights = trials[best], blur + _ridge(x, y, _RIDGES[best] * scale)
     light = float(y_mean.mean())
-    errors = errors + _INDEPENDENT * float(np.trace(errors)) / CELLS * np.eye(CELLS)
+    # Errors that few frames have shown are not taken for none: each cell has a share of its own of the typical one.
+    typical = float(np.median(np.linalg.eigvalsh(errors)))
+    lowest = (_LINEAR * contrast) ** 2 + (1.0 / FULL_SCALE) ** 2
+    errors += max(_INDEPENDENT * typical, lowest) * np.eye(CELLS)
     errors += _GAIN_SPREAD**2 * np.outer(y_mean, y_mean) + (_VEIL_SPREAD * light) ** 2
-    # Floor: signatures are whole numbers, and a simulation without noise must not be taken for certainty.
-    errors += (1.0 / FULL_SCALE) ** 2 * np.eye(CELLS)
     whitener = np.linalg.cholesky(np.linalg.inv(errors))
-    single = (array.astype(np.float32) for array in (weights @ whitener, whitener, x_mean, y_mean))
-    return Response(*single)
+    single = (weights @ whitener, whitener, x_mean, y_mean, weights.mean(axis=1))
+    return Response(*(array.astype(np.float32) for array in single))
 
 
 def _common_blur(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

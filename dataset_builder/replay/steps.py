@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .coarse import HOP, Lag
+from .coarse import CHUNK, HOP, Lag
 from .response import Response
 from .signature import CELLS
 
@@ -23,14 +23,15 @@ _DECIDED, _HELD = 64, 16  # blocks: how many are traced back at once, and how ma
 # Costs are in units of log probability. A change of lag needs the evidence of one clear frame; more missed frames in
 # one go cost little each. A mismatch counts at most _CAP, so that a flash cannot force a change.
 _REPEAT, _MISS, _MISS_MORE, _JUMP = 20.0, 20.0, 0.5, 90.0
-_CAP, _UNKNOWN = 60.0, 12.0
-_FAR = np.float32(1e9)
+_CAP, _OUTSIDE = 60.0, 12.0
+_JITTER = 0.15  # frames: standard error of a frame's time, and of the response where it moves
+_NEVER = 1e9
 
 
 @dataclass(frozen=True)
 class Course:
-    """lag : (R,) of every recorded frame; mismatch : (R,) half the squared distance from its played frame in standard
-    deviations, less the expectation; NaN where there is no known played frame."""
+    """lag : (R,) of every recorded frame, to the nearest played one; mismatch : (R,) half the squared distance from it
+    in standard deviations, less the expectation; NaN where that is unknown, infinite outside the list."""
 
     lag: NDArray[np.intp]
     mismatch: NDArray[np.float32]
@@ -42,6 +43,9 @@ def find_course(
     known: NDArray[np.bool_],
     coarse: list[Lag],
     response: Response,
+    phase: NDArray[np.float32],
+    exposure: NDArray[np.float32],
+    unknown: float,
 ) -> Course:
     """The course of the lag along a whole recording.
 
@@ -51,24 +55,33 @@ def find_course(
     known : (P,) whether a played frame's signature is known
     coarse : of :func:`dataset_builder.replay.coarse.track_lags`
     response : of :func:`dataset_builder.replay.response.fit_response`
+    phase : (R,) part of a frame by which the recording runs ahead of its lag, sliding with the clocks
+    exposure : (R,) of every recorded frame against the others
+    unknown : mismatch that unknown played frames are taken to have: that of most others, or clips that look like them
+        would be preferred
     """
     count, states = len(recorded), 2 * BAND + 1
     lags = np.empty(count, np.intp)
     mismatch = np.full(count, np.nan, np.float32)
     cost = np.zeros(states, np.float32)
     held: list[_Block] = []
-    for start in range(0, count, _BLOCK):
-        base = _base_at(coarse, start) - BAND
+    centres = _centres(recorded, played, known, coarse, response, phase, exposure, unknown)
+    starts = np.union1d(np.arange(0, count, _BLOCK), np.flatnonzero(np.diff(centres)) + 1)
+    for start, end in zip(starts, [*starts[1:], count]):
+        base = int(centres[start]) - BAND
         entry = None
         if held:
             cost, entry = _carried(cost, base - held[-1].base)
-        block, cost = _forward(recorded[start : start + _BLOCK], played, known, response, start, base, cost, entry)
+        middle = float(phase[(start + end) // 2])
+        observed = response.observed(recorded[start:end], exposure[start:end])
+        missed = _mismatches(observed, played, known, response, int(start) + base + middle, states)
+        block, cost = _forward(missed, int(start), base, unknown, cost, entry)
         held.append(block)
         if len(held) == _DECIDED + _HELD:
             _trace_back(held, int(cost.argmin()), _HELD, lags, mismatch)
             del held[:_DECIDED]
     _trace_back(held, int(cost.argmin()), 0, lags, mismatch)
-    return Course(lags, mismatch)
+    return Course(lags + np.rint(phase).astype(np.intp), mismatch)
 
 
 @dataclass(frozen=True)
@@ -82,24 +95,58 @@ class _Block:
     mismatch: NDArray[np.float32]
 
 
-def _base_at(coarse: list[Lag], start: int) -> int:
-    """The coarse lag of a block: that of the stretch about its middle."""
-    number = int(np.clip((start + _BLOCK // 2) // HOP, 0, len(coarse) - 1))
-    return coarse[number].lag
+def _centres(
+    recorded: NDArray[np.uint16],
+    played: NDArray[np.uint16],
+    known: NDArray[np.bool_],
+    coarse: list[Lag],
+    response: Response,
+    phase: NDArray[np.float32],
+    exposure: NDArray[np.float32],
+    unknown: float,
+) -> NDArray[np.intp]:
+    """(R,) the lag in the middle of the band at every recorded frame: the coarse one of its stretch.
+
+    Where that changes by more than the band holds (a pause, a long loss), the change is put at the frame that divides
+    best what fits the one lag from what fits the other.
+    """
+    count = len(recorded)
+    centres = np.array([stretch.lag for stretch in coarse], np.intp)
+    numbers = np.clip(np.arange(count) // HOP, 0, len(coarse) - 1)
+    # What the clocks have slid is the phase's.
+    slid = np.rint(phase[np.minimum(np.arange(len(coarse)) * HOP, count - 1)]).astype(np.intp)
+    centres = (centres - slid)[numbers]
+    for edge in np.flatnonzero(np.abs(np.diff(centres)) > BAND) + 1:
+        before, after = int(centres[edge - 1]), int(centres[edge])
+        first, end = max(int(edge) - CHUNK, 0), min(int(edge) + CHUNK, count)
+        # Only as far as the two lags reach: the stretches beyond have lags of their own.
+        while first < edge and centres[first] != before:
+            first += 1
+        while end > edge and centres[end - 1] != after:
+            end -= 1
+        observed = response.observed(recorded[first:end], exposure[first:end])
+        costs = [
+            _emission(_mismatches(observed, played, known, response, first + lag + phase[edge], 1)[:, 0], unknown)
+            for lag in (before, after)
+        ]
+        total = np.concatenate([[0], np.cumsum(costs[0] - costs[1])])
+        split = first + int(total.argmin())
+        centres[first:split], centres[split:end] = before, after
+    return centres
 
 
 def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Costs and origins in the states of the next block, whose first lag is higher by ``shift``.
 
-    Any state may also be entered by a jump from the best: a pause, or more frames lost than the band holds.
+    Where the band itself jumps (a pause, or more frames lost than it holds), any state may be entered from the best.
     """
     states = len(cost)
     best = int(cost.argmin())
-    moved = np.full(states, cost[best] + _JUMP, np.float32)
+    moved = np.full(states, cost[best] + (_JUMP if abs(shift) > BAND else _NEVER), np.float32)
     origin = np.full(states, best, np.int16)
     before = np.arange(states) + shift
     inside = (before >= 0) & (before < states)
-    kept = np.full(states, _FAR, np.float32)
+    kept = np.full(states, np.inf, np.float32)
     kept[inside] = cost[before[inside]]
     better = kept < moved
     moved[better] = kept[better]
@@ -108,17 +155,15 @@ def _carried(cost: NDArray[np.float32], shift: int) -> tuple[NDArray[np.float32]
 
 
 def _forward(
-    recorded: NDArray[np.uint16],
-    played: NDArray[np.uint16],
-    known: NDArray[np.bool_],
-    response: Response,
+    mismatch: NDArray[np.float32],
     start: int,
     base: int,
+    unknown: float,
     cost: NDArray[np.float32],
     entry: NDArray[np.int16] | None,
 ) -> tuple[_Block, NDArray[np.float32]]:
-    mismatch = _mismatches(recorded, played, known, response, start + base, len(cost))
-    emission = np.where(np.isnan(mismatch), np.float32(_UNKNOWN), np.minimum(mismatch, np.float32(_CAP)))
+    """One block from the costs before it; ``entry``: origins of those costs in the states of the block before."""
+    emission = _emission(mismatch, unknown)
     origin = np.empty(mismatch.shape, np.int16)
     state = np.arange(len(cost))
     slope = (_MISS_MORE * state).astype(np.float32)
@@ -140,32 +185,51 @@ def _forward(
     return _Block(start, base, origin, mismatch), cost
 
 
+def _emission(mismatch: NDArray[np.float32], unknown: float) -> NDArray[np.float32]:
+    """Costs of mismatches: capped, and what stands for those that cannot be known."""
+    costs = np.minimum(np.where(np.isnan(mismatch), np.float32(unknown), mismatch), np.float32(_CAP))
+    costs[np.isinf(mismatch)] = _OUTSIDE
+    return costs
+
+
 def _mismatches(
-    recorded: NDArray[np.uint16],
+    observed: NDArray[np.float32],
     played: NDArray[np.uint16],
     known: NDArray[np.bool_],
     response: Response,
-    first: int,
+    first: float,
     states: int,
 ) -> NDArray[np.float32]:
-    """(T, states): half the squared distance less its expectation; NaN for unknown played frames."""
-    count = len(recorded) + states - 1
-    index = np.arange(first, first + count)
-    usable = (index >= 0) & (index < len(played))
-    usable[usable] = known[index[usable]]
-    out = np.full((len(recorded), states), np.nan, np.float32)
-    if not usable.any():
-        return out
-    expected = np.zeros((count, CELLS), np.float32)
-    expected[usable] = response.expected(played[index[usable]])
-    observed = response.observed(recorded)
+    """(T, states): half the squared distance of frame t from the played one at ``first + t + state``, less its
+    expectation; NaN for unknown played frames, infinite outside their list. Between two of them lies their blend."""
+    count = len(observed) + states - 1
+    whole = int(np.floor(first))
+    share = np.float32(first - whole)
+    index = np.arange(whole, whole + count + 1)
+    there = (index >= 0) & (index < len(played))
+    there[there] = known[index[there]]
+    pictures = np.zeros((count + 1, CELLS), np.float32)
+    pictures[there] = response.expected(played[index[there]])
+    # At the edge of what is known a frame stands for its blend.
+    before = np.where(there[:-1, None], pictures[:-1], pictures[1:])
+    after = np.where(there[1:, None], pictures[1:], pictures[:-1])
+    expected = (1 - share) * before + share * after
+    nearest = slice(1, None) if share > 0.5 else slice(None, -1)
+    outside = (index[nearest] < 0) | (index[nearest] >= len(played))
     products = observed @ expected.T
     own = (observed**2).sum(axis=1)[:, None] + (expected**2).sum(axis=1)[None, :]
-    distance = (own - 2 * products - CELLS) / 2
-    distance[:, ~usable] = np.nan
+    distance = own - 2 * products
+    # An error along the motion is partly one of time: sums of squares under a covariance that holds it (Woodbury).
+    change = np.gradient(expected, axis=0) if count > 1 else np.zeros_like(expected)
+    power = (change**2).sum(axis=1)
+    along = observed @ change.T - (expected * change).sum(axis=1)[None, :]
+    distance -= along**2 * (_JITTER**2 / (1 + _JITTER**2 * power))[None, :]
+    distance = (distance - CELLS) / 2
+    distance[:, ~there[nearest]] = np.nan
+    distance[:, outside] = np.inf
     step = distance.strides
     # Row t of the band is columns t .. t + states of row t.
-    return np.lib.stride_tricks.as_strided(distance, out.shape, (step[0] + step[1], step[1])).copy()
+    return np.lib.stride_tricks.as_strided(distance, (len(observed), states), (step[0] + step[1], step[1])).copy()
 
 
 def _trace_back(
