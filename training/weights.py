@@ -30,7 +30,7 @@ _CONSTANTS = ("input_resolution", "context_length", "vocab_size")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Names of the network that were filled, names that kept their random start, and names of the file without use.
+    """Names of the network that were filled, names that it keeps as initialised, and names of the file without use.
 
     ``resized``: what was interpolated to the network's size, in words.
     """
@@ -44,7 +44,7 @@ class LoadReport:
     def __str__(self) -> str:
         """One line a group; names that differ in a layer's number only are listed once, with their count."""
         lines = [f"{self.source}: {len(self.matched)} matched", *(f"  resized: {what}" for what in self.resized)]
-        for title, names in (("missing, random start", self.missing), ("unexpected, not used", self.unexpected)):
+        for title, names in (("missing, kept as initialised", self.missing), ("unexpected, not used", self.unexpected)):
             lines.append(f"  {len(names)} {title}" + (f": {_listed(names)}" if names else ""))
         return "\n".join(lines)
 

@@ -13,10 +13,13 @@ from training.checkpoint import ModelCard, load_model, save_model
 from training.config import dump_config, load_config
 from training.data import Labels
 from training.export import EXPORT_TOLERANCE, InferencePath, export
+from training.hub import HubUnreachableError
 from training.model import MSPNet
 from training.pretrained import from_pretrained, run_facts, save_pretrained
 
 from .test_model import IDS, small_model
+from .test_text import cache as cache
+from .test_text import cached
 
 LABELS = Labels(
     actions=(4, 9), class_names=("brush hair", "sit down"), heads={"identity": (1, 2, 3, 5, 8), "gender": (1, 2)}
@@ -130,6 +133,13 @@ def test_a_folder_of_pretrained_weights_gives_the_same_network_and_card_back(tmp
     assert load_model(tmp_path / "model.safetensors")[1] == CARD
     again.save_pretrained(tmp_path / "copy")
     assert from_pretrained(tmp_path / "copy" / "model.safetensors").card == CARD
+
+
+def test_a_folder_in_the_hubs_cache_is_read_by_its_name(cache):
+    small_model().save_pretrained(cached(cache, "some/mspnet"), CARD)
+    assert MSPNet.from_pretrained("some/mspnet").card == CARD
+    with pytest.raises(HubUnreachableError, match="checkpoint: 'some/other' is neither a path nor"):
+        MSPNet.from_pretrained("some/other")
 
 
 def test_a_network_without_a_card_asks_for_one(tmp_path):

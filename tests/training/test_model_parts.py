@@ -1,5 +1,9 @@
 """MSPNet's parts switched off one by one, and X-CLIP as the network that is left without IFNS and CFSA."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -201,6 +205,33 @@ def test_the_p3ar_pku_preset_weighs_six_heads_as_published():
     assert config.data.protocol == "p3ar-pku"
 
 
+class FilmedBlobs(MovingBlobs):
+    """The moving blobs under P3AR-PKU's names, which tell six private attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self._names = [
+            f"S{split:03}P{person:03}R001U{1 + person % 2:03}V{1 + person % 5:03}W{1 + person // 4:03}"
+            f"X{person:03}Y{person:03}A{action:03}"
+            for split in (1, 2)
+            for person in range(1, 8)
+            for action in (5, 6, 7, 8)
+        ]
+
+
+def test_all_attributes_of_p3ar_pku_are_learnt_in_their_published_shares(tmp_path):
+    published = load_config("p3ar-pku")
+    values = toy_config(tmp_path / "run", data={"protocol": "p3ar-pku"}, optim={"epochs": 1})
+    config = load_config({**values, "loss": {"privacy": published.loss.privacy}})
+    summary = train(config, reader=FilmedBlobs())
+    record = summary.history[0]
+    model = MSPNet.from_pretrained(summary.checkpoint)
+    assert list(model.privacy_heads) == list(published.loss.privacy)
+    assert model.card.labels.heads["glasses"] == (1, 2)
+    expected = record["action_loss"] + sum(w * record[f"{head}_loss"] for head, w in published.loss.privacy.items())
+    assert record["loss"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("name", ["ntu120-xset", "ntu120-xsub", "ntu60-xsub", "ntu60-xview", "p3ar-pku"])
 def test_presets_of_published_numbers_take_32_clips_a_step_on_four_gpus(name):
     config = load_config(name)
@@ -216,3 +247,38 @@ def test_a_plain_network_without_any_of_the_parts_trains_and_is_tested_on_frames
     summary = train(config, reader=MovingBlobs())
     assert summary.checkpoint.is_file()
     assert summary.history[0]["loss"] > 0
+
+
+STEP = """
+import resource, torch
+from torch.nn.functional import cross_entropy
+from training.config import MSPNetConfig, load_config
+from training.loop import parameter_groups
+from training.model import MSPNet
+
+config = load_config("vit-b-16")
+model = MSPNet(MSPNetConfig(**config.model.model_dump(), privacy_heads={"identity": 106})).train()
+for part in (model.xclip.text_model, model.xclip.text_projection):
+    part.requires_grad_(False)
+optimizer = torch.optim.AdamW(parameter_groups(model, config.optim))
+batch = config.optim.batch
+ids = torch.zeros(120, 77, dtype=torch.long)
+ids[:, 1], ids[:, 2] = torch.arange(1, 121), 49407
+with torch.no_grad():
+    text = model.encode_text(ids)
+out = model(torch.randn(batch, 8, 3, 224, 224), weights=torch.full((batch, 8, 2), 0.5), text_features=text)
+target = torch.zeros(batch, dtype=torch.long)
+loss = cross_entropy(out.action_logits, target) + 0.1 * cross_entropy(out.privacy_logits["identity"], target)
+loss.backward()
+optimizer.step()
+print(loss.item(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LPS_SLOW_TESTS" not in os.environ, reason="two minutes of CPU; LPS_SLOW_TESTS=1 runs it")
+def test_vit_b_16_takes_a_step_of_four_clips_under_8_gib():
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=True)
+    loss, kilobytes = map(float, done.stdout.split())
+    assert 0 < loss < 20
+    assert kilobytes / 2**20 < 8  # 3.5 measured
