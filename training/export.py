@@ -58,17 +58,21 @@ def export(path: str | Path, model: MSPNet, card: ModelCard, kind: str = "torch"
     Parameters
     ----------
     kind : ``torch``: a ``torch.export`` program (``torch.export.load``), the card as its extra file ``card.json``;
-        ``onnx``: an ONNX file, the card in its metadata. Both take any number of clips B
+        ``onnx``: an ONNX file, the card in its metadata. Both take any number of clips B; the file ends in ``.pt2`` or
+        ``.onnx``
 
     Raises
     ------
     ValueError
-        When the packages for ONNX are not installed, or the exported network differs by more than
-        :data:`EXPORT_TOLERANCE`; no file is written then.
+        When the file's ending is another, the packages for ONNX are missing, or the exported network differs by more
+        than :data:`EXPORT_TOLERANCE`; no file is written then.
     """
-    writers = {"torch": _write_torch, "onnx": _write_onnx}
+    writers = {"torch": (".pt2", _write_torch), "onnx": (".onnx", _write_onnx)}
     if kind not in writers:
         raise ValueError(f"kind must be torch or onnx, got {kind!r}")
+    suffix, writer = writers[kind]
+    if Path(path).suffix != suffix:
+        raise ValueError(f"path must end in {suffix} for {kind}, got {Path(path).name!r}")
     absent = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if kind == "onnx" and absent:
         raise ValueError(
@@ -77,7 +81,7 @@ def export(path: str | Path, model: MSPNet, card: ModelCard, kind: str = "torch"
     eager = InferencePath(model, torch.tensor(card.input_ids)).eval()
     described = json.dumps({"labels": asdict(card.labels), "inputs": card.inputs, "record": card.record})
     with atomic_path(path) as temporary:
-        exported = writers[kind](temporary, eager, described)
+        exported = writer(temporary, eager, described)
         found = max(_difference(eager, exported, _example(eager, batch)) for batch in _CHECKED_BATCHES)
         if not found <= EXPORT_TOLERANCE:
             raise ValueError(f"export: logits differ from the network's by {found:.1e}, allowed {EXPORT_TOLERANCE:g}")

@@ -98,6 +98,11 @@ def test_the_inference_path_leaves_the_network_as_it_was():
         torch.testing.assert_close(model(x, IDS, weights=weights).privacy_logits, before.privacy_logits)
 
 
+def test_the_ending_of_the_file_is_that_of_its_kind(tmp_path):
+    with pytest.raises(ValueError, match=r"path must end in \.pt2 for torch, got 'mspnet\.onnx'"):
+        export(tmp_path / "mspnet.onnx", small_model(), CARD)
+
+
 def test_onnx_without_its_packages_names_them(tmp_path, monkeypatch):
     monkeypatch.setattr(training.export, "ONNX_PACKAGES", ("onnx_that_nobody_has",))
     with pytest.raises(ValueError, match=r"onnx needs onnx_that_nobody_has, not installed; pip install .*\[onnx\]"):
