@@ -30,20 +30,23 @@ class ModelOptions(StrictModel):
     text_layers: PositiveInt = 12
     text_heads: PositiveInt = 8
     projection_dim: PositiveInt = 512
-    temporal: bool = True
+    messages: bool = Field(default=True, description="message tokens across frames (IFIT); false: frames stay alone")
+    temporal: bool = Field(default=True, description="temporal transformer; false: the mean over frames")
     temporal_layers: PositiveInt = 1
     temporal_heads: PositiveInt = 8
-    prompts: bool = True
+    prompts: bool = Field(default=True, description="video-specific prompts added to the class names")
     prompt_layers: PositiveInt = 2
     prompt_heads: PositiveInt = 8
     prompt_alpha: float = 0.1
+    ifns: bool = Field(default=True, description="three differences; false: the frames' three colours go in")
+    cfsa_weights: bool = Field(default=True, description="weights by the neighbours' distance; without IFNS none")
+    cfsa_mix: bool = Field(default=True, description="1x1 convolution of the three channels")
     residual_channels: int = Field(default=0, ge=0, description="hidden width of CFSA's block; 0: none")
     stem_channels: tuple[PositiveInt, ...] = Field(default=(), description="strided convolutions before patches")
-    cfsa_weights: bool = True
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1, description="of the messages' attention")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     logit_scale_init: float = 2.6592
-    freeze_text: bool = True
+    freeze_text: bool = Field(default=True, description="the text tower keeps its weights, class names are coded once")
     gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
@@ -164,8 +167,8 @@ class TrainConfig(StrictModel):
     out: Path = Path("runs/mspnet")
     seed: int = 0
     device: Literal["auto", "cpu"] = "auto"
-    weights: Path | None = Field(default=None, description="pretrained weights to start from")
-    tokenizer: str = Field(default="words", description="'words', or a directory with CLIP's files")
+    weights: str | None = Field(default=None, description="pretrained weights: file, directory or hub name")
+    tokenizer: str = Field(default="auto", description="'auto', 'words', 'clip', or a directory with CLIP's files")
     evaluate_every: PositiveInt = Field(default=1, description="epochs between validations")
     data: DataConfig = DataConfig()
     model: ModelOptions = ModelOptions()

@@ -19,7 +19,7 @@ from lps_sim.seeding import named_rng
 from .checkpoint import ModelCard, load_model
 from .config import DataConfig, TrainConfig
 from .data import UNSEEN, ClipDataset, ClipReader, Labels, collate, frame_tensors, open_dataset, plan_data, sample_of
-from .ifns import interframe_differences
+from .ifns import network_input
 from .model import MSPNet
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def predict(
     logits: dict[str, list[np.ndarray]] = {}
     labels: dict[str, list[np.ndarray]] = {}
     for batch in batches:
-        differences = interframe_differences(*frame_tensors(batch, device), signed=data.signed)
+        differences = network_input(*frame_tensors(batch, device), ifns=model.config.ifns, signed=data.signed)
         weights = batch["weights"].to(device) if model.config.cfsa_weights else None
         out = model(differences, weights=weights, text_features=text)
         for key, value in {"action": out.action_logits, **out.privacy_logits}.items():

@@ -90,3 +90,29 @@ def interframe_differences(
             difference = torch.einsum("bcd,btdhw->btchw", colour, difference)
         planes.append((difference if signed else difference.abs()).mean(dim=2))
     return torch.stack(planes, dim=2)
+
+
+def network_input(
+    frames: Tensor,
+    predecessors: Tensor,
+    successors: Tensor,
+    mean: Tensor,
+    ifns: bool = True,
+    signed: bool = False,
+    colour: Tensor | None = None,
+) -> Tensor:
+    """What :class:`training.model.MSPNet` sees of a clip: the three differences, or the frames themselves.
+
+    Parameters
+    ----------
+    frames, predecessors, successors, mean, signed : as for :func:`interframe_differences`
+    ifns : False gives the frames, in place of the three differences their three colours; the ablation without IFNS
+    colour : (B, C, C) optional linear colour change of a clip; of its frames too, where they are the input
+
+    Returns
+    -------
+    (B, T, 3, H, W)
+    """
+    if ifns:
+        return interframe_differences(frames, predecessors, successors, mean, signed, colour)
+    return frames if colour is None else torch.einsum("bcd,btdhw->btchw", colour, frames)

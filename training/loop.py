@@ -26,7 +26,7 @@ from .checkpoint import ModelCard, save_model
 from .config import DataConfig, MSPNetConfig, OptimConfig, TrainConfig, dump_config
 from .data import ClipDataset, ClipReader, EpochBatches, Labels, collate, frame_tensors, open_dataset, plan_data
 from .evaluate import predict, top_k
-from .ifns import interframe_differences
+from .ifns import network_input
 from .model import MSPNet
 from .text import tokenize_classes
 from .weights import load_pretrained
@@ -119,7 +119,7 @@ def train(
 
     # -- model
     torch.manual_seed(named_seed(config.seed, "weights") % 2**63)
-    tokens = tokenize_classes(plan.labels.class_names, config.tokenizer)
+    tokens = tokenize_classes(plan.labels.class_names, config.tokenizer, config.weights)
     model = MSPNet(model_config(config, plan.labels, tokens.vocab_size, tokens.input_ids.shape[1]))
     notes = [str(load_pretrained(model, config.weights))] if config.weights else []
     if config.data.normalise:
@@ -169,7 +169,7 @@ def train(
 
             inputs = frame_tensors(batch, device)  # 4 x (B, T, 3, H, W)
             colour = colour_matrices(len(batch["name"]), config.augment, generator).to(device)
-            differences = interframe_differences(*inputs, signed=config.data.signed, colour=colour)
+            differences = network_input(*inputs, ifns=config.model.ifns, signed=config.data.signed, colour=colour)
             differences = random_crop_flip(differences, config.augment, generator)
             differences, mix = mix_clips(differences, config.augment, generator)
 
@@ -271,7 +271,8 @@ def set_input_scale(model: MSPNet, dataset: ClipDataset, data: DataConfig) -> No
     total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
     for index in chosen:
         frames = frame_tensors(collate([dataset[index]]), torch.device("cpu"))
-        values = interframe_differences(*frames, signed=data.signed).transpose(0, 2).flatten(1).double()  # (3, N)
+        inputs = network_input(*frames, ifns=model.config.ifns, signed=data.signed)
+        values = inputs.transpose(0, 2).flatten(1).double()  # (3, N)
         total += values.sum(dim=1)
         squares += values.square().sum(dim=1)
         count += values.shape[1]

@@ -6,14 +6,19 @@ transformer, the text tower and the video-specific prompts. No files, clocks or 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import XCLIPConfig, XCLIPModel
+from transformers.models.x_clip.modeling_x_clip import XCLIPEncoderLayer
 
 from .config import MSPNetConfig
+
+if TYPE_CHECKING:
+    from .checkpoint import ModelCard
 
 __all__ = ["CrossFrameAggregator", "MSPNet", "MSPNetConfig", "MSPNetOutput"]
 
@@ -46,7 +51,8 @@ class MultiBranchBlock(nn.Module):
 class CrossFrameAggregator(nn.Module):
     """CFSA: the three differences, weighted and mixed into the channels that the patch embedding sees.
 
-    ``offset`` and ``gain`` (3,) bring the differences to zero mean and unit variance over the training set. They are
+    Without IFNS the three colours of the frames take the differences' place, and nothing is weighted.
+    ``offset`` and ``gain`` (3,) bring the channels to zero mean and unit variance over the training set. They are
     constants of the data set, never of a frame, so that attenuation through the film stays visible.
     """
 
@@ -58,8 +64,9 @@ class CrossFrameAggregator(nn.Module):
         self.register_buffer("offset", torch.zeros(3))
         self.register_buffer("gain", torch.ones(3))
         self.residual = MultiBranchBlock(3, config.residual_channels) if config.residual_channels else nn.Identity()
-        self.mix = nn.Conv2d(3, 3, 1, bias=False)
-        nn.init.dirac_(self.mix.weight)
+        self.mix = nn.Conv2d(3, 3, 1, bias=False) if config.cfsa_mix else nn.Identity()
+        if isinstance(self.mix, nn.Conv2d):
+            nn.init.dirac_(self.mix.weight)
         # Ours, not published: without pretrained weights a few strided convolutions learn from far fewer clips than a
         # bare patch embedding does.
         stages: list[nn.Module] = []
@@ -81,15 +88,20 @@ class CrossFrameAggregator(nn.Module):
 class MSPNet(nn.Module):
     """The multi-task network: action logits against class names, and one linear head per private attribute.
 
+    Attention is ``torch.nn.functional.scaled_dot_product_attention`` wherever the installed transformers has it for
+    X-CLIP. ``card`` says what the outputs mean, in a network that was read from a checkpoint.
+
     Source: arXiv 2605.19578, section on MSPNet; agreement with the published layers is tested on a golden case.
     """
 
     def __init__(self, config: MSPNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.card: ModelCard | None = None
         self.aggregator = CrossFrameAggregator(config)
         self.xclip = XCLIPModel(_xclip_config(config))
         _restart_as_published(self.xclip)
+        _leave_out(self.xclip, config)
         if config.gradient_checkpointing:
             # The method was renamed in transformers 5; its first argument is the same.
             renamed = getattr(self.xclip, "activation_checkpointing_enable", None)
@@ -99,19 +111,34 @@ class MSPNet(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
 
+    def save_pretrained(self, folder: str | Path, card: ModelCard | None = None) -> None:
+        """Write config.json, model.safetensors and README.md (:func:`training.pretrained.save_pretrained`)."""
+        from .pretrained import save_pretrained
+
+        save_pretrained(folder, self, card)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> MSPNet:
+        """The network of a checkpoint, folder or hub name (:func:`training.pretrained.from_pretrained`)."""
+        from .pretrained import from_pretrained
+
+        return from_pretrained(source)
+
     def encode_text(self, input_ids: Tensor) -> Tensor:
         """(K, L) token ids -> (K, E) class-name features; constant, so cacheable, while the text tower is frozen."""
         pooled = self.xclip.text_model(input_ids=input_ids).pooler_output
         features: Tensor = self.xclip.text_projection(pooled)
         return features
 
-    def encode_video(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, C, h, w) -> (B, E) video feature, (B, P, E) patch features averaged over frames."""
+    def encode_video(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, T, C, h, w) -> (B, E) video feature, (B, P, E) patch features averaged over frames for the prompts."""
         batch, time = pixels.shape[:2]
         net = self.xclip
         tokens = net.vision_model(pixel_values=pixels.flatten(0, 1))  # last_hidden_state (B*T, 1 + P, W)
         frame = net.visual_projection(tokens.pooler_output).unflatten(0, (batch, time))  # (B, T, E)
         video = net.mit(frame).pooler_output if self.config.temporal else frame.mean(dim=1)
+        if not self.config.prompts:
+            return video, None
         patches = net.prompts_visual_layernorm(tokens.last_hidden_state[:, 1:]) @ net.prompts_visual_projection
         return video, patches.unflatten(0, (batch, time)).mean(dim=1)
 
@@ -126,9 +153,11 @@ class MSPNet(nn.Module):
 
         Parameters
         ----------
-        differences : (B, T, 3, H, W) predecessor, successor, mean; each averaged over colour
+        differences : (B, T, 3, H, W) predecessor, successor, mean, each averaged over colour; without IFNS the frames,
+            red, green, blue (:func:`training.ifns.network_input` gives either)
         input_ids : (K, L) token ids of the class names, ended by the largest id
-        weights : (B, T, 2) CFSA weights of predecessor and successor (:func:`training.ifns.aggregation_weights`)
+        weights : (B, T, 2) CFSA weights of predecessor and successor (:func:`training.ifns.aggregation_weights`); a
+            network without IFNS or without these weights ignores them
         text_features : (K, E) result of :meth:`encode_text`, in place of ``input_ids``
 
         Raises
@@ -145,9 +174,10 @@ class MSPNet(nn.Module):
             if input_ids is None:
                 raise ValueError("input_ids or text_features must be given, got neither")
             text_features = self.encode_text(input_ids)
-        video, patches = self.encode_video(self.aggregator(differences, weights))
-        text = text_features.expand(len(video), -1, -1)  # (B, K, E)
-        if self.config.prompts:
+        weighted = self.config.ifns and self.config.cfsa_weights
+        video, patches = self.encode_video(self.aggregator(differences, weights if weighted else None))
+        text = text_features.expand(video.shape[0], -1, -1)  # (B, K, E)
+        if patches is not None:
             text = text + self.xclip.prompts_generator(text, patches)
         video = self.dropout(functional.normalize(video, dim=-1))
         text = functional.normalize(text, dim=-1)
@@ -166,6 +196,21 @@ def _restart_as_published(xclip: XCLIPModel) -> None:
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
     nn.init.trunc_normal_(xclip.mit.position_embedding, std=0.02)
+
+
+def _leave_out(xclip: XCLIPModel, config: MSPNetConfig) -> None:
+    """Remove the parts that an ablation does without: parameters that get no gradient stop distributed training."""
+    if not config.messages:
+        # Without its message, an X-CLIP layer is a CLIP layer of the same names.
+        vision = xclip.vision_model
+        for index, layer in enumerate(vision.encoder.layers):
+            plain = XCLIPEncoderLayer(vision.config)
+            plain.load_state_dict({k: v for k, v in layer.state_dict().items() if not k.startswith("message_")})
+            vision.encoder.layers[index] = plain
+    if not config.temporal:
+        del xclip.mit
+    if not config.prompts:
+        del xclip.prompts_generator, xclip.prompts_visual_layernorm, xclip.prompts_visual_projection
 
 
 def _xclip_config(config: MSPNetConfig) -> XCLIPConfig:
