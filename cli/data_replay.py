@@ -145,11 +145,14 @@ def _report(summary: ReplaySummary, as_json: bool) -> None:
             f"{summary.directory}: {summary.done} clips done, {summary.already_done} done before, "
             f"{len(summary.failed)} failed; {summary.frames} frames"
         )
-        click.echo(
-            f"offset {found['offset']}, clock drift {100 * found['clock_drift']:+.4f} %, with lost frames "
-            f"{100 * found['net_drift']:+.4f} %; dropped {found['dropped']}, doubled {found['doubled']}, "
-            f"missing {found['missing']}"
-        )
+        if found["sync"] == "offset":
+            click.echo(f"offset {found['offset']} throughout; missing {found['missing']}; other losses not looked for")
+        else:
+            click.echo(
+                f"offset {found['offset']}, clock drift {100 * found['clock_drift']:+.4f} %, with lost frames "
+                f"{100 * found['net_drift']:+.4f} %; dropped {found['dropped']}, doubled {found['doubled']}, "
+                f"missing {found['missing']}"
+            )
         if residual["clips"]:
             click.echo(
                 f"residual in frames: rms {residual['rms']}, median {residual['median']}, largest "

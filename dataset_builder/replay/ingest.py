@@ -48,7 +48,7 @@ OnProgress = Callable[[str, int, int | None], None]
 """Called with (what is being done, done, total or None)."""
 
 REPLAY_FOLDER = "replay"
-_ALIGNMENT_FILE = "alignment.npz"
+_ALIGNMENT_FILE, _INDEX_FILE = "alignment.npz", "played.jsonl"
 _FIGURES = ("offset", "net_drift", "clock_drift")
 _ANY_VIEW_DEG = 70.0  # without film, noise and vignetting the field of view has no effect
 
@@ -195,7 +195,7 @@ def _aligned(
     recorded = recording.read_signatures(lambda frames: tell("reading the recording", frames, None))
     played = read_played(
         replay_map,
-        _played_index(config),
+        _played_index(config, recording.folder),
         recording.folder,
         config.workers,
         lambda done, total, name: tell("reading the played clips", done, total),
@@ -211,13 +211,17 @@ def _aligned(
     return alignment, signatures
 
 
-def _played_index(config: ReplayConfig) -> Index:
+def _played_index(config: ReplayConfig, folder: Path) -> Index:
+    """The index of the played clips; of a folder it is kept, so that files are not probed again."""
     source = config.played
     if source is None or not source.exists():
         raise ValueError(f"{source}: no such file or folder")
     if not source.is_dir() and config.naming != "csv":
         return Index.load(source)
-    return build_index(source, config.naming)
+    kept = folder / _INDEX_FILE
+    index = build_index(source, config.naming, cache=Index.load(kept) if kept.is_file() else None)
+    index.save(kept)
+    return index
 
 
 def _save_alignment(path: Path, alignment: Alignment) -> None:

@@ -31,6 +31,8 @@ def write_report(
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write both files and return what the first holds. ``failed``: reason by clip name."""
+    # An offset alone says nothing of clocks and losses: unknown is not none.
+    followed = config.sync == "auto"
     clips = [{**cut.to_dict(), "error": failed.get(cut.clip.name, "")} for cut in cuts]
     report = {
         "recording": {
@@ -47,9 +49,12 @@ def write_report(
         },
         "sync": config.sync,
         "offset": alignment.offset,
-        "clock_drift": alignment.clock_drift,
-        "net_drift": alignment.net_drift,
-        **_totals(cuts, failed),
+        "clock_drift": alignment.clock_drift if followed else None,
+        "net_drift": alignment.net_drift if followed else None,
+        "dropped": sum(len(cut.dropped) for cut in cuts) if followed else None,
+        "doubled": sum(len(cut.doubled) for cut in cuts) if followed else None,
+        "missing": sum(len(cut.missing) for cut in cuts),
+        "clips_failed": len(failed),
         "residual_frames": _residuals(cuts),
         "slips": _slips(alignment),
         "clips": clips,
@@ -57,16 +62,6 @@ def write_report(
     write_atomic(root / REPORT_FILE, json.dumps(report, indent=1) + "\n")
     write_atomic(root / TABLE_FILE, _table(clips))
     return report
-
-
-def _totals(cuts: Sequence[Cut], failed: Mapping[str, str]) -> dict[str, int]:
-    return {
-        "dropped": sum(len(cut.dropped) for cut in cuts),
-        "doubled": sum(len(cut.doubled) for cut in cuts),
-        "missing": sum(len(cut.missing) for cut in cuts),
-        "clips_with_dropped": sum(bool(cut.dropped) for cut in cuts),
-        "clips_failed": len(failed),
-    }
 
 
 def _residuals(cuts: Sequence[Cut]) -> dict[str, Any]:

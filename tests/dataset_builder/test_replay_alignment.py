@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset_builder.replay.alignment import align, by_offset
+from dataset_builder.replay.alignment import Alignment, align, by_offset
 from dataset_builder.replay.cuts import Signatures, cut_clips
 from dataset_builder.replay.map import MapEntry, ReplayMap
 from dataset_builder.replay.signature import CELLS, COLUMNS, FULL_SCALE, ROWS, signature
@@ -49,6 +49,10 @@ def slips(shown):
     """{played frame: frames lost (+) or shown again (-)}."""
     steps = np.diff(shown[shown >= 0])
     return {int(frame): int(step) - 1 for frame, step in zip(shown[shown >= 0][1:], steps) if step != 1}
+
+
+def by_shown(shown):
+    return Alignment(shown, 0)
 
 
 def clips_of(count):
@@ -117,12 +121,6 @@ def test_a_pause_and_a_long_gap_leave_frames_unmatched_and_the_rest_in_place():
     assert len(wrong) <= 4  # at the edges of what is missing
     cuts = list(cut_clips(clips_of(40), by_shown(found), 5))
     assert {cut.clip.name for cut in cuts if cut.missing} == {f"{k:03d}" for k in range(24, 29)}
-
-
-def by_shown(shown):
-    from dataset_builder.replay.alignment import Alignment
-
-    return Alignment(shown, 0)
 
 
 def test_a_recording_of_something_else_is_refused():
