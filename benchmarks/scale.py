@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import multiprocessing
 import os
 import resource
@@ -35,6 +34,9 @@ from dataset_builder.naming import ntu_name
 from lps_sim import FilmModel
 from lps_sim.media import write_video
 
+from .results import finish, number, table
+
+NAME = "A hundred thousand clips (benchmarks/scale.py)"
 FILM, LAYERS, SIZE, FRAMES = "p3ar-10layer", 10, (32, 32), 4
 _LINKS = 50_000  # names of one file; ext4 allows 65,000
 
@@ -45,9 +47,9 @@ def write_source(root: Path, clips: int) -> None:
     root.mkdir()
     video = rng.integers(0, 255, (FRAMES, 32, 32, 3), dtype=np.uint8)
     numbers = itertools.product(range(1, 33), range(1, 4), range(1, 107), range(1, 3), range(1, 121))
-    for number, (setup, camera, performer, replication, action) in enumerate(itertools.islice(numbers, clips)):
-        if number % _LINKS == 0:
-            first = root / f".{number}.mp4"
+    for rank, (setup, camera, performer, replication, action) in enumerate(itertools.islice(numbers, clips)):
+        if rank % _LINKS == 0:
+            first = root / f".{rank}.mp4"
             write_video(first, video, 30)
         name = ntu_name(setup, camera, performer, replication, action)
         folder = root / name[:8]
@@ -55,7 +57,7 @@ def write_source(root: Path, clips: int) -> None:
         os.link(first, folder / f"{name}_rgb.mp4")
 
 
-def finish(root: Path, index: Index, leave: int) -> None:
+def mark_finished(root: Path, index: Index, leave: int) -> None:
     """Write all clips but the last ``leave`` into the manifest as finished."""
     with Manifest(root / MANIFEST_FILE, writable=True) as manifest:
         manifest.add(ClipRow(e.name, str(index.source(e)), e.label, source_bytes=e.size) for e in index.entries)
@@ -158,17 +160,25 @@ def main() -> None:
             source=index, destination=root, film=FILM, layers=(LAYERS,), size=SIZE, workers=0, clip_timeout_s=60
         )
         _claim(started)
-        finish(root, Index.load(index), options.made)
+        mark_finished(root, Index.load(index), options.made)
         results["resume"] = alone(resume, index, root, options.workers)
         results["nothing left to do"] = alone(resume_done, index, root)
         results["status"] = status(root)
         results["own work"] = alone(own_work, index, Path(folder, "alone"), min(options.made, 500))
-    for name, values in results.items():
-        print(f"{name:24}" + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
-    if options.json:
-        options.json.write_text(
-            json.dumps({"clips": options.clips, "made": options.made, "results": results}, indent=1)
-        )
+    columns = ("", "clips", "seconds", "peak MiB", "first clip s", "driver ms a clip", "core ms a clip")
+    cells = [
+        [name, values.get("clips")]
+        + [number(values.get(key), 2) for key in ("seconds", "peak_mib", "first_clip_s")]
+        + [number(values.get(key), 2) for key in ("driver_ms_a_clip", "core_ms_a_clip")]
+        for name, values in results.items()
+    ]
+    note = (
+        f"{options.clips} clips of {FRAMES} frames, of which {options.made} are made by {options.workers} workers. The "
+        "driver's time is its own processor time, the cores' time is wall time times workers. 'own work' makes clips in "
+        "one process without driver and manifest. Peak memory is the driver's, imports included."
+    )
+    command = f"python -m benchmarks.scale --clips {options.clips} --made {options.made} --workers {options.workers}"
+    finish(NAME, command, results, [table("Beside the clips' own work", columns, cells, note)], options.json)
 
 
 def _claim(config: DegradeConfig) -> None:
