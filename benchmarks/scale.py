@@ -174,8 +174,8 @@ def main() -> None:
     ]
     note = (
         f"{options.clips} clips of {FRAMES} frames, of which {options.made} are made by {options.workers} workers. The "
-        "driver's time is its own processor time, the cores' time is wall time times workers. 'own work' makes clips in "
-        "one process without driver and manifest. Peak memory is the driver's, imports included."
+        "driver's time is its own processor time, the cores' time is wall time times workers. 'own work' makes "
+        "clips in one process without driver and manifest. Peak memory is the driver's, imports included."
     )
     command = f"python -m benchmarks.scale --clips {options.clips} --made {options.made} --workers {options.workers}"
     finish(NAME, command, results, [table("Beside the clips' own work", columns, cells, note)], options.json)
