@@ -81,7 +81,8 @@ def _frames_at(container: Any, indices: list[int], gop: int) -> Iterator[Any]:
     Frame i of a written clip is shown at i / fps, so its index follows from its time.
     """
     stream = container.streams.video[0]
-    ticks_per_frame = 1 / (stream.average_rate * stream.time_base)
+    # Floats: fractions are slow, and a frame is many ticks long.
+    ticks_per_frame = float(1 / (stream.average_rate * stream.time_base))
     decoded = container.decode(stream)
     position = -1  # index of the frame decoded last
     for index in indices:
