@@ -161,9 +161,10 @@ class ToRgb:
         if not planar:
             array: np.ndarray = rgb.to_ndarray()
             return array
+        planes: list[Any] = list(rgb.planes)
         green, blue, red = (
             np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-            for plane in rgb.planes
+            for plane in planes
         )
         return cv2.merge((red, green, blue))
 
