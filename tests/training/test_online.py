@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from dataset_builder.config import DegradeConfig
 from dataset_builder.degrade import degrade_dataset
@@ -166,3 +167,33 @@ def test_an_index_of_plain_videos_is_a_source(source, tmp_path):
     clean = ClipDataset(reader, [NAME], None, data.model_copy(update={"online": DataConfig().online}))[0]
     np.testing.assert_allclose(clean["mean"].mean(), reader.read(NAME, range(24)).mean(), atol=0.1)
     assert float(mean.std()) < float(clean["mean"].div(255).std())  # the film takes contrast away
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_reading_processes_and_the_cache_give_the_same_clean_clips_and_draws():
+    config = online()
+    cached = samples(config.model_copy(update={"cache_mb": 50}))
+    cached.preload()
+    keys = [[(2, 0), (2, 1)], [(2, 2), (2, 3)]]
+    batches = [
+        list(DataLoader(data, batch_sampler=keys, collate_fn=collate, num_workers=workers))
+        for data, workers in ((samples(config), 0), (samples(config), 2), (cached, 0))
+    ]
+    film = OnlineFilm(config.online, config.size)
+    for one, *others in zip(*batches):
+        for other in others:
+            assert one["film"] == other["film"]
+            for first, second in zip(film.frame_tensors(one, CPU), film.frame_tensors(other, CPU)):
+                assert torch.equal(first, second)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_puts_the_same_film_before_the_clips():
+    config = online(noise=False)
+    data = samples(config)
+    batch = collate([data[(1, index)] for index in range(4)])
+    film = OnlineFilm(config.online, config.size)
+    here = film.frame_tensors(batch, CPU)
+    for expected, found in zip(here, OnlineFilm(config.online, config.size).frame_tensors(batch, torch.device("cuda"))):
+        assert float((expected - found.cpu()).abs().max()) < 1.1 / 255  # rounding may fall to the other side
