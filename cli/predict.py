@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILM, VIEWS, json_option, print_json
+from .common import FILM, VIEWS, json_option, one_line, print_json
 from .film_calibration import camera_option
 
 if TYPE_CHECKING:
@@ -44,20 +44,17 @@ def predict(
         raise click.UsageError("--film and --layers must be given together")
     import torch
 
-    from training.predict import predict_videos
+    from training.predict import VideoPredictor
 
     chosen = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
+    predictor = VideoPredictor(checkpoint, film_model, layers or 0, camera, views, device=chosen)
     results: list[dict[str, Any]] = []
     failures: list[str] = []
     for clip in clips:
         try:
-            (found,) = predict_videos([clip], checkpoint, film_model, layers or 0, camera, views, top, device=chosen)
-        except FileNotFoundError:
-            raise  # the checkpoint: click has seen the videos
+            found = predictor(clip, top)
         except (ValueError, OSError) as error:
-            if clip not in str(error):
-                raise
-            failures.append(str(error))
+            failures.append(f"{clip}: {one_line(error).removeprefix(f'{clip}: ')}")
             continue
         results.append(found.to_dict())
         if not as_json:

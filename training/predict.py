@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,61 +38,58 @@ class VideoPrediction:
         return asdict(self)
 
 
-def predict_videos(
-    paths: Sequence[str | os.PathLike[str]],
-    checkpoint: str | os.PathLike[str],
-    film: FilmModel | None = None,
-    layers: int = 0,
-    camera: Camera | None = None,
-    views: Views | None = None,
-    top: int = 5,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> Iterator[VideoPrediction]:
-    """The top actions of each video, one after another.
+class VideoPredictor:
+    """A checkpoint, ready for videos: ``VideoPredictor(checkpoint)(path)``.
 
     Parameters
     ----------
-    paths : video files, clean where a film is given
     checkpoint : of :func:`training.checkpoint.save_model`
     film, layers : film put before the videos, 1..64 layers, as ``lps data degrade`` does; None: as they are
     camera : that looks through the film, resized to each video; None: the one that the film was measured with
     views : draws and crops whose probabilities are averaged; None: one
-    top : how many classes are told, 1 or more
     seed : of the sensor noise
 
     Raises
     ------
     ValueError
-        Before any video for a wrong argument or checkpoint; at its turn for a file that is not a video.
+        For a wrong argument or checkpoint.
     """
-    if top < 1:
-        raise ValueError(f"top must be 1 or more, got {top}")
-    if film is not None:
-        check_layers(layers)
-    elif layers:
-        raise ValueError(f"film must be given for layers {layers}")
-    views = views or Views()
-    model, card = load_model(checkpoint)
-    model.to(device)
-    data = DataConfig().model_copy(update=card.inputs)
-    side = views.side(data.size)
-    through: Callable[[int, int], FrameDegrader] | None = None
-    if film is not None:
-        through = _through(film, layers, camera, side, seed)
-    clips = VideoClips({str(path): Path(path) for path in paths}, through=through)
-    dataset = ClipDataset(clips, clips.names(), None, data, views=views)
-    values = card.labels.heads
 
-    def told() -> Iterator[VideoPrediction]:
-        for index, name in enumerate(clips.names()):
-            batch = collate([dataset[index]])
-            found = predict(model, [batch], torch.tensor(card.input_ids), data, torch.device(device), views=views)
-            actions = _top(found.logits["action"][0], card.labels.class_names, top)
-            heads = {head: _top(found.logits[head][0], values[head], top) for head in values}
-            yield VideoPrediction(name, clips.frame_count(name), actions, heads)
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str],
+        film: FilmModel | None = None,
+        layers: int = 0,
+        camera: Camera | None = None,
+        views: Views | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if film is not None:
+            check_layers(layers)
+        elif layers:
+            raise ValueError(f"film must be given for layers {layers}")
+        self.views, self.device = views or Views(), torch.device(device)
+        model, self.card = load_model(checkpoint)
+        self.model = model.to(self.device)
+        self.data = DataConfig().model_copy(update=self.card.inputs)
+        self._through: Callable[[int, int], FrameDegrader] | None = None
+        if film is not None:
+            self._through = _through(film, layers, camera, self.views.side(self.data.size), seed)
 
-    return told()
+    def __call__(self, path: str | os.PathLike[str], top: int = 5) -> VideoPrediction:
+        """The ``top`` most probable classes of a video, 1 or more. Raises ValueError when the file is not a video."""
+        if top < 1:
+            raise ValueError(f"top must be 1 or more, got {top}")
+        name = os.fspath(path)
+        clips = VideoClips({name: Path(path)}, through=self._through)
+        batch = collate([ClipDataset(clips, [name], None, self.data, views=self.views)[0]])
+        input_ids = torch.tensor(self.card.input_ids)
+        logits = predict(self.model, [batch], input_ids, self.data, self.device, views=self.views).logits
+        labels = self.card.labels
+        actions = _top(logits["action"][0], labels.class_names, top)
+        heads = {head: _top(logits[head][0], values, top) for head, values in labels.heads.items()}
+        return VideoPrediction(name, clips.frame_count(name), actions, heads)
 
 
 def _through(
