@@ -105,6 +105,8 @@ def _needed(container: Any, stream: Any, wanted: set[int], ticks_per_frame: floa
     """The packets that decode the wanted frames, in order; then None, for what the decoder still holds."""
     last = max(wanted)
     group: list[Any] = []
+    # The file's own list: a packet also calls itself a key frame when its picture is coded alone inside a group.
+    starts = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
 
     def cut(group: list[Any]) -> list[Any]:
         places = [place for place, (index, _) in enumerate(group) if index in wanted]
@@ -114,7 +116,7 @@ def _needed(container: Any, stream: Any, wanted: set[int], ticks_per_frame: floa
         if packet.pts is None:
             continue  # the end of the file
         index = round(packet.pts / ticks_per_frame)
-        if packet.is_keyframe:
+        if packet.dts in starts:
             yield from cut(group)
             group = []
             if index > last:

@@ -22,6 +22,7 @@ CODINGS = {
     "key frames only": {"gop": 1},
     "B frames": {"gop": 12, "preset": "medium", "tune": ""},
     "full colour": {"gop": 7, "pixel_format": "yuv444p"},
+    "pictures coded alone inside a group": {"gop": 600, "preset": "superfast"},
 }
 
 
