@@ -64,6 +64,14 @@ def test_only_the_groups_that_are_wanted_are_decoded_and_only_up_to_the_last_fra
     assert len(sent) == 7
 
 
+def test_the_fast_entropy_code_of_the_default_changes_no_pixel(tmp_path):
+    found = []
+    for cabac in (True, False):
+        write_dataset(tmp_path / str(cabac), "mp4", {"a": moving_clip(12)}, EncoderSettings(cabac=cabac).to_dict())
+        found.append(open_reader(tmp_path / str(cabac)).read("a", range(12)))
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_clip_with_fewer_frames_than_its_manifest_says_is_damaged(clip):
     from dataset_builder.formats.mp4 import video_frames
 
