@@ -133,12 +133,24 @@ class LocationType(click.ParamType):
         return parse_location(value)
 
 
+class ViewsType(LoadedType):
+    """``CLIPSxCROPS``, how a test looks at a clip -> :class:`training.views.Views`."""
+
+    name = "CLIPSxCROPS"
+
+    def load(self, value: str) -> Any:
+        from training.views import Views
+
+        return Views.parse(value)
+
+
 LOCATION = LocationType()
 SIZE = SizeType()
 LAYERS = LayersType()
 LAYERS_FROM_ZERO = LayersType(minimum=0)
 FILM = FilmType()
 CAMERA = CameraType()
+VIEWS = ViewsType()
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

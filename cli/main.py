@@ -16,6 +16,8 @@ COMMANDS = {
     "data": ("cli.data", "data", "Index, split, degrade and verify data sets; render labelled clips."),
     "train": ("cli.train", "train", "Train MSPNet."),
     "test": ("cli.train", "test", "Test a trained MSPNet checkpoint."),
+    "predict": ("cli.predict", "predict", "The top actions of any video, with a film before it when asked."),
+    "fuse": ("cli.predict", "fuse", "Fuse the saved predictions of several tests."),
     "export": ("cli.export", "export", "Write a trained network for use elsewhere: torch.export, ONNX, model folder."),
     "audit": ("cli.audit", "audit", "Measure what degraded clips still give away."),
     "rig": ("cli.rig", "rig", "Targets for filming a real screen through a real film."),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import json_option, one_line, print_json, progress_display
+from .common import VIEWS, json_option, one_line, print_json, progress_display
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
+    from training.views import Views
 
 
 @click.command()
@@ -50,8 +51,16 @@ def train(config: str, overrides: tuple[str, ...], resume: bool, as_json: bool) 
 @click.option("--checkpoint", required=True, type=click.Path(path_type=Path), help="A .safetensors checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key: data.dataset=DIR.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: the run's.")
+@click.option("--views", type=VIEWS, help="Draws of frames x crops; default: the config's. Published: 4x3.")
 @json_option
-def test(config: str | None, checkpoint: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def test(
+    config: str | None,
+    checkpoint: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    views: Views | None,
+    as_json: bool,
+) -> None:
     """Test a trained MSPNet on the test side of its split."""
     settings = _settings(config or str(checkpoint.parent.parent / "config.yaml"), overrides)
     from training import evaluate
@@ -59,7 +68,11 @@ def test(config: str | None, checkpoint: Path, overrides: tuple[str, ...], out: 
     with progress_display() as display:
         task = display.add_task("testing", total=None)
         results = evaluate.test(
-            settings, checkpoint, out, lambda done, total: display.update(task, completed=done, total=total)
+            settings,
+            checkpoint,
+            out,
+            lambda done, total: display.update(task, completed=done, total=total),
+            views=views,
         )
     if as_json:
         print_json(results)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -87,10 +87,26 @@ class MSPNetConfig(ModelOptions):
         return self
 
 
+class OnlineConfig(StrictModel):
+    """Film that is put before clean clips while they are read; without ``film`` clips are taken as they are."""
+
+    film: str | None = Field(default=None, description="film file or preset; none: no on-line film")
+    layers: tuple[Annotated[int, Field(ge=0, le=64)], ...] = Field(
+        default=(8,), min_length=1, description="layer counts, one drawn evenly for each clip and epoch"
+    )
+    camera: Path | None = Field(default=None, description="YAML file of Camera fields, at its own angle across a frame")
+    field_of_view_deg: float = Field(default=70.0, gt=0, lt=180, description="angle across a frame without camera file")
+    aspect: PositiveFloat | None = Field(
+        default=None, description="width/height of what squashed clean frames show; none: their pixels are square"
+    )
+    noise: bool = Field(default=True, description="sensor noise and fixed pattern")
+    mean_frames: int = Field(default=16, ge=0, description="frames degraded for the clip mean; 0: all")
+
+
 class DataConfig(StrictModel):
     """Which clips, and how frames are drawn from them."""
 
-    dataset: Path | None = Field(default=None, description="P3AR data set directory")
+    dataset: Path | None = Field(default=None, description="P3AR data set directory, or an index file of plain videos")
     protocol: str = Field(default="ntu120-xsub", description="published split, used where no name lists are given")
     train: Path | None = Field(default=None, description="text file of training names, one a line")
     test: Path | None = Field(default=None, description="text file of test names, one a line")
@@ -105,6 +121,10 @@ class DataConfig(StrictModel):
     normalise: bool = Field(default=True, description="scale differences by their spread over the training clips")
     cache_mb: int = Field(default=0, ge=0, description="memory for decoded clips, MB; others are decoded again")
     workers: int = Field(default=4, ge=0, description="reading processes; 0 reads in the training process")
+    balance: float = Field(default=0.0, ge=0, le=1, description="0: each clip once an epoch; 1: each action as often")
+    test_clips: PositiveInt = Field(default=1, description="draws of frames in a test (published: 4)")
+    test_crops: Literal[1, 3] = Field(default=1, description="crops in a test (published: 3)")
+    online: OnlineConfig = OnlineConfig()
 
     @model_validator(mode="after")
     def _both_lists(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,19 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from dataset_builder.actions import NTU_ACTIONS, PKU_ACTIONS
 from dataset_builder.naming import SampleName, parse_name
 from dataset_builder.splits import split_names, validation_performers
-from lps_sim.seeding import named_rng
+from lps_sim.seeding import named_rng, named_seed
 
+from .balance import balanced_order
 from .config import DataConfig
 from .ifns import aggregation_weights, neighbour_indices
+from .online import OnlineFilm, draw_film, mean_indices
+from .resize import fit_frames, resized, white_level
+from .videos import VideoClips
+from .views import Views, segment_indices
 
 # Private attribute -> field of the sample's name that tells it.
 HEAD_FIELDS = {
@@ -32,8 +37,6 @@ HEAD_FIELDS = {
     "upper_wear": "upper_wear",
     "lower_wear": "lower_wear",
 }
-FINE = 128
-"""Steps of a code value in resized frames (int16): averaging pixels gains precision that 8 bits would round away."""
 UNSEEN = -1
 """Label of an attribute value that no training clip has: left out of the loss and of closed-set scores."""
 
@@ -161,39 +164,35 @@ def _rule(config: DataConfig) -> str:
     return f"lists {config.train}, {config.test}" if config.train else f"protocol {config.protocol}"
 
 
-def segment_indices(frame_count: int, segments: int, offsets: np.ndarray | float = 0.5) -> np.ndarray:
-    """One frame from each of ``segments`` equal parts of a clip (temporal segment sampling).
-
-    Parameters
-    ----------
-    offsets : (segments,) or scalar in [0, 1): place within each segment; 0.5 is the centre
-
-    Returns
-    -------
-    (segments,) int, not decreasing, each 0..frame_count - 1
-    """
-    start = np.arange(segments) + offsets
-    return np.minimum((start * frame_count / segments).astype(int), frame_count - 1)
-
-
 class ClipDataset(Dataset[dict[str, Any]]):
     """Samples of a list of clips.
 
-    A sample's frames depend on (seed, epoch, name) only, so they are the same for any number of reading processes.
+    A sample's frames and film depend on (seed, epoch, name) only, so they are the same for any number of reading
+    processes. The global generators of a reading process are seeded by (seed, epoch, process), for whatever uses them.
 
     Parameters
     ----------
     reader : clip reader
     names : the clips, in the order of the indices
-    labels : what to tell apart
-    config : frames, gap, cache
+    labels : what to tell apart; None for clips whose names tell nothing
+    config : frames, gap, cache, on-line film
     seed : None draws the centre of each segment (test); a number draws a random frame of each (training)
+    views : of a test: more draws of frames, one after another, and frames large enough to be cropped
     """
 
     def __init__(
-        self, reader: ClipReader, names: Sequence[str], labels: Labels, config: DataConfig, seed: int | None = None
+        self,
+        reader: ClipReader,
+        names: Sequence[str],
+        labels: Labels | None,
+        config: DataConfig,
+        seed: int | None = None,
+        views: Views | None = None,
     ) -> None:
         self.reader, self.names, self.labels, self.config, self.seed = reader, list(names), labels, config, seed
+        self.views = views or Views()
+        self.side = self.views.side(config.size)
+        self._seeded_epoch = -1
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -212,26 +211,58 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
         Returns name; ``frames`` (T, 3, 3, H, W) (frame, predecessor, successor; colour), uint8 or, where resized, int16
         in steps of 1/128 code value; ``mean`` (3, H, W) float32 code values; ``weights`` (T, 2); ``labels`` {action or
-        head: index}.
+        head: index}. With several draws T is that of all of them.
+
+        With an on-line film, instead of ``frames`` and ``mean``: ``clean`` (K, H, W, 3) uint8, each frame that is
+        needed once; ``place`` (T, 3) and ``mean_place`` (M,), which of them go where; ``film``, layers and noise seed.
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
+        self._seed_reading_process(epoch)
         name = self.names[index]
         count = self.reader.frame_count(name)
         segments = self.config.frames
-        offsets: np.ndarray | float = 0.5
-        if self.seed is not None:
+        if self.seed is None:
+            centre = np.concatenate([segment_indices(count, segments, offset) for offset in self.views.offsets()])
+        else:
             offsets = named_rng(self.seed, "segments", epoch, name).random(segments)
-        centre = segment_indices(count, segments, offsets)
+            centre = segment_indices(count, segments, offsets)
         before, after = neighbour_indices(centre, count, self.config.gap)
         wanted = np.stack([centre, before, after], axis=1)  # (T, 3)
+        sample = {
+            "name": name,
+            "weights": torch.from_numpy(aggregation_weights(centre, count, self.config.gap)),
+            "labels": self.labels.of(name) if self.labels is not None else {},
+        }
+        if self.config.online.film is not None:
+            return sample | self._clean(name, wanted, epoch)
         frames, mean = self._read(name, wanted)
         return {
-            "name": name,
+            **sample,
             "frames": torch.from_numpy(frames).permute(0, 1, 4, 2, 3),
             "mean": torch.from_numpy(mean).permute(2, 0, 1),
-            "weights": torch.from_numpy(aggregation_weights(centre, count, self.config.gap)),
-            "labels": self.labels.of(name),
         }
+
+    def _clean(self, name: str, wanted: np.ndarray, epoch: int) -> dict[str, Any]:
+        for_mean = mean_indices(self.reader.frame_count(name), self.config.online.mean_frames)
+        indices, place = np.unique(np.concatenate([wanted.ravel(), for_mean]), return_inverse=True)
+        clean = self._cache[name][0][indices] if name in self._cache else self.reader.read(name, indices.tolist())
+        places = torch.from_numpy(place.ravel())
+        return {
+            "clean": torch.from_numpy(clean),
+            "place": places[: wanted.size].view(wanted.shape),
+            "mean_place": places[wanted.size :],
+            "film": draw_film(self.config.online, self.seed or 0, epoch, name),
+        }
+
+    def _seed_reading_process(self, epoch: int) -> None:
+        worker = get_worker_info()
+        if worker is None or epoch == self._seeded_epoch:
+            return
+        self._seeded_epoch = epoch
+        seed = named_seed(self.seed or 0, "reading process", epoch, worker.id)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 (for libraries that draw from it)
+        torch.manual_seed(seed % 2**63)
 
     def preload(self, on_progress: Callable[[int, int], None] | None = None, threads: int = 2) -> None:
         """Decode clips into memory until ``config.cache_mb`` is full; decoders release the interpreter lock."""
@@ -255,36 +286,27 @@ class ClipDataset(Dataset[dict[str, Any]]):
         if name in self._cache:
             frames, mean = self._cache[name]
             return frames[wanted], mean
-        indices, place = np.unique(wanted, return_inverse=True)
-        frames, mean = self._decode(name, [int(index) for index in indices])
-        return frames[place.reshape(wanted.shape)], mean
+        frames, mean = self._decode(name, wanted.ravel().tolist())
+        return frames.reshape(*wanted.shape, *frames.shape[1:]), mean
 
     def _decode(self, name: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        frames, mean = self.reader.read(name, indices), np.asarray(self.reader.mean(name), dtype=np.float32)
-        return fit_frames(frames, self.config.size), _resized(mean, self.config.size)
-
-
-def fit_frames(frames: np.ndarray, size: int) -> np.ndarray:
-    """(K, H, W, 3) uint8 -> (K, size, size, 3): unchanged where it fits, else area-averaged int16 in 1/128 codes."""
-    if frames.shape[1:3] == (size, size):
-        return frames
-    return np.rint(np.stack([_resized(frame.astype(np.float32), size) for frame in frames]) * FINE).astype(np.int16)
-
-
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
-    if image.shape[:2] == (size, size):
-        return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def white_level(frames: Tensor) -> int:
-    """The value of frames of :func:`fit_frames` that is white (code 255)."""
-    return 255 * (FINE if frames.dtype == torch.int16 else 1)
+        frames = self.reader.read(name, indices)
+        if self.config.online.film is not None:
+            return frames, np.empty(0, np.float32)
+        mean = np.asarray(self.reader.mean(name), dtype=np.float32)
+        return fit_frames(frames, self.side), resized(mean, self.side)
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Samples -> batch: tensors stacked, names listed, labels (B,) int64."""
-    batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("frames", "mean", "weights")}
+    batch: dict[str, Any] = {"weights": torch.stack([sample["weights"] for sample in samples])}
+    if "clean" in samples[0]:  # clips need different numbers of frames, of different sizes
+        batch |= {key: [sample[key] for sample in samples] for key in ("clean", "place", "mean_place", "film")}
+    else:
+        # Stacked as they lie in memory, colour innermost: in planes every clip would be copied value by value.
+        frames = torch.stack([sample["frames"].permute(0, 1, 3, 4, 2) for sample in samples])
+        means = torch.stack([sample["mean"].permute(1, 2, 0) for sample in samples])
+        batch |= {"frames": frames.permute(0, 1, 2, 5, 3, 4), "mean": means.permute(0, 3, 1, 2)}
     labels = {key: torch.tensor([sample["labels"][key] for sample in samples]) for key in samples[0]["labels"]}
     return {"name": [sample["name"] for sample in samples], **batch, "labels": labels}
 
@@ -294,9 +316,27 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     Incomplete batches at the end of an epoch are dropped, so that every optimiser step weighs its clips alike; with a
     new order each epoch no clip is left out for good.
+
+    Parameters
+    ----------
+    count : training clips
+    batch : clips a process and batch
+    group : batches a step of the optimiser
+    classes : (count,) class of each clip, with ``balance`` as in :func:`training.balance.clip_weights`
     """
 
-    def __init__(self, count: int, batch: int, seed: int, rank: int = 0, processes: int = 1, group: int = 1) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        group: int = 1,
+        classes: Sequence[int] | None = None,
+        balance: float = 0.0,
+    ) -> None:
+        self.classes, self.balance = classes, balance
         self.count, self.batch, self.seed, self.rank, self.processes = count, batch, seed, rank, processes
         self.epoch = 0
         per_step = batch * processes * group
@@ -310,20 +350,28 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         return self.batches
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = named_rng(self.seed, "order", self.epoch).permutation(self.count)
+        rng = named_rng(self.seed, "order", self.epoch)
+        if self.classes is None or self.balance == 0:
+            order = rng.permutation(self.count)
+        else:
+            order = balanced_order(self.classes, self.balance, rng)
         for position in range(self.batches):
             start = (position * self.processes + self.rank) * self.batch
             yield [(self.epoch, int(index)) for index in order[start : start + self.batch]]
 
 
-def frame_tensors(batch: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A batch's frames on the device, scaled to [0, 1].
+def frame_tensors(
+    batch: dict[str, Any], device: torch.device, film: OnlineFilm | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A batch's frames on the device, scaled to [0, 1]; clean clips behind the on-line ``film``.
 
     Returns
     -------
     frames, predecessors, successors : (B, T, 3, H, W) float32
     mean : (B, 3, H, W) float32
     """
+    if film is not None:
+        return film.frame_tensors(batch, device)
     frames = batch["frames"].to(device, non_blocking=True).float()  # (B, T, 3, 3, H, W)
     frames = frames.div_(white_level(batch["frames"]))
     centre, before, after = frames.unbind(dim=2)
@@ -331,13 +379,18 @@ def frame_tensors(batch: dict[str, Any], device: torch.device) -> tuple[Tensor, 
 
 
 def open_dataset(config: DataConfig) -> ClipReader:
-    """Reader of the configured P3AR data set.
+    """Reader of the configured P3AR data set, or of an index's videos.
 
-    Raises ValueError when no data set is configured, or the directory is not one.
+    Raises ValueError when no data set is configured, the path is not one, or an on-line film is configured for clips
+    that are degraded already.
     """
     from dataset_builder.formats import open_reader
 
     if config.dataset is None:
         raise ValueError("data.dataset must be the directory of a P3AR data set, got none")
-    reader: ClipReader = open_reader(config.dataset)
+    if config.dataset.is_file():
+        return VideoClips.of_index(config.dataset)
+    reader = open_reader(config.dataset)
+    if config.online.film is not None and reader.layers:
+        raise ValueError(f"data.online needs clean clips, {config.dataset} is behind {reader.layers} layers already")
     return reader

@@ -25,9 +25,11 @@ from .augment import colour_matrices, mix_clips, random_crop_flip
 from .checkpoint import ModelCard, save_model
 from .config import DataConfig, MSPNetConfig, OptimConfig, TrainConfig, dump_config
 from .data import ClipDataset, ClipReader, EpochBatches, Labels, collate, frame_tensors, open_dataset, plan_data
-from .evaluate import predict, top_k
+from .evaluate import predict
 from .ifns import network_input
 from .model import MSPNet
+from .online import OnlineFilm, online_film
+from .scores import top_k
 from .text import tokenize_classes
 from .weights import load_pretrained
 
@@ -107,7 +109,10 @@ def train(
         accelerator.process_index,
         accelerator.num_processes,
         optim.accumulate,
+        [plan.labels.of(name)["action"] for name in plan.train],
+        config.data.balance,
     )
+    film = online_film(config.data)
     train_set = ClipDataset(reader, plan.train, plan.labels, config.data, seed=named_seed(config.seed, "clips"))
     validation_set = ClipDataset(reader, plan.validation, plan.labels, config.data)
     clips = len(train_set) + len(validation_set)
@@ -123,7 +128,7 @@ def train(
     model = MSPNet(model_config(config, plan.labels, tokens.vocab_size, tokens.input_ids.shape[1]))
     notes = [str(load_pretrained(model, config.weights))] if config.weights else []
     if config.data.normalise:
-        set_input_scale(model, train_set, config.data)
+        set_input_scale(model, train_set, config.data, film)
     frozen_text = config.model.freeze_text
     if frozen_text:
         for part in (model.xclip.text_model, model.xclip.text_projection):
@@ -167,7 +172,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = group["base_lr"] * lr_factor
 
-            inputs = frame_tensors(batch, device)  # 4 x (B, T, 3, H, W)
+            inputs = frame_tensors(batch, device, film)  # 4 x (B, T, 3, H, W)
             colour = colour_matrices(len(batch["name"]), config.augment, generator).to(device)
             differences = network_input(*inputs, ifns=config.model.ifns, signed=config.data.signed, colour=colour)
             differences = random_crop_flip(differences, config.augment, generator)
@@ -216,7 +221,7 @@ def train(
             "data_wait": waited / spent,
         }
         if (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == optim.epochs:
-            scores = validate(model, validation_loader, tokens.input_ids, config.data, device, report)
+            scores = validate(model, validation_loader, tokens.input_ids, config.data, device, report, film)
             record.update(scores)
             score = (scores["validation_top1"], -scores["validation_loss"])
             if score > best_score:
@@ -261,7 +266,7 @@ def model_card(config: TrainConfig, labels: Labels, input_ids: Tensor, record: d
 
 
 @torch.no_grad()
-def set_input_scale(model: MSPNet, dataset: ClipDataset, data: DataConfig) -> None:
+def set_input_scale(model: MSPNet, dataset: ClipDataset, data: DataConfig, film: OnlineFilm | None = None) -> None:
     """Set the network's offset and gain from the differences of evenly chosen training clips.
 
     One constant a channel for the whole data set: never a frame's own minimum and maximum, which would destroy the
@@ -270,7 +275,7 @@ def set_input_scale(model: MSPNet, dataset: ClipDataset, data: DataConfig) -> No
     chosen = range(0, len(dataset), max(1, len(dataset) // SCALE_CLIPS))
     total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
     for index in chosen:
-        frames = frame_tensors(collate([dataset[index]]), torch.device("cpu"))
+        frames = frame_tensors(collate([dataset[index]]), torch.device("cpu"), film)
         inputs = network_input(*frames, ifns=model.config.ifns, signed=data.signed)
         values = inputs.transpose(0, 2).flatten(1).double()  # (3, N)
         total += values.sum(dim=1)
@@ -336,9 +341,10 @@ def validate(
     data: DataConfig,
     device: torch.device,
     report: Callable[[Progress], None],
+    film: OnlineFilm | None = None,
 ) -> dict[str, float]:
     """Action top-1, top-5 and loss on the validation clips."""
-    found = predict(model, loader, input_ids, data, device)
+    found = predict(model, loader, input_ids, data, device, film=film)
     logits, labels = found.logits["action"], found.labels["action"]
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
     scores = {

@@ -179,7 +179,7 @@ def _film(settings: DemoSettings, results: dict[str, Any], truth: FilmModel, fit
 
 
 def _actions(results: dict[str, Any]) -> list[Block]:
-    from training.evaluate import confusion_figure
+    from training.figures import confusion_figure
 
     runs = results["runs"]
     action = {name: run["results"]["action"] for name, run in runs.items()}

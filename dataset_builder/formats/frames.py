@@ -92,7 +92,7 @@ def decode_jpeg(data: bytes, place: str | Path) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise MediaError(f"{place}: not an image")
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
 def frame_files(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,7 @@ class Mp4Writer(ClipWriter):
 
 
 class Mp4Reader(ClipReader):
-    """Reads a clip from the key frame before each index asked for; only the frames asked for are converted."""
+    """Reads a clip's groups of pictures as far as they hold indices asked for; only those frames are converted."""
 
     writer: type[ClipWriter] = Mp4Writer
 
@@ -76,22 +77,50 @@ def video_frames(file: str | io.RawIOBase, indices: list[int], gop: int, place: 
 
 
 def _frames_at(container: Any, indices: list[int], gop: int) -> Iterator[Any]:
-    """Decoded frames of increasing indices; gaps of more than a group of pictures are jumped over.
+    """Decoded frames of increasing indices, each group of pictures up to the last one that is wanted of it.
 
-    Frame i of a written clip is shown at i / fps, so its index follows from its time.
+    Frame i of a written clip is shown at i / fps, so its index follows from its time, before it is decoded. Groups are
+    closed: the decoder needs nothing of a group that is left out or cut short.
     """
     stream = container.streams.video[0]
-    ticks_per_frame = 1 / (stream.average_rate * stream.time_base)
-    decoded = container.decode(stream)
-    position = -1  # index of the frame decoded last
-    for index in indices:
-        if index - position > gop:
-            container.seek(round(index * ticks_per_frame), stream=stream)
-            decoded = container.decode(stream)
-        for frame in decoded:
-            position = round(frame.pts / ticks_per_frame)
-            if position == index:
-                yield frame
+    decoder = stream.codec_context
+    decoder.thread_count = 1  # reading processes share the cores; a thread a core would be started for every clip
+    # Floats: fractions are slow, and a frame is many ticks long.
+    ticks_per_frame = float(1 / (stream.average_rate * stream.time_base))
+    if indices[0] > gop:
+        container.seek(round(indices[0] * ticks_per_frame), stream=stream)
+    left = list(reversed(indices))
+    for frame in itertools.chain.from_iterable(
+        decoder.decode(packet) for packet in _needed(container, stream, set(indices), ticks_per_frame)
+    ):
+        index = round(frame.pts / ticks_per_frame)
+        if left and index == left[-1]:
+            left.pop()
+            yield frame
+    if left:
+        raise MediaError(f"{container.name}: no frame {left[-1]}")
+
+
+def _needed(container: Any, stream: Any, wanted: set[int], ticks_per_frame: float) -> Iterator[Any]:
+    """The packets that decode the wanted frames, in order; then None, for what the decoder still holds."""
+    last = max(wanted)
+    group: list[Any] = []
+    # The file's own list: a packet also calls itself a key frame when its picture is coded alone inside a group.
+    starts = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
+
+    def cut(group: list[Any]) -> list[Any]:
+        places = [place for place, (index, _) in enumerate(group) if index in wanted]
+        return [packet for _, packet in group[: places[-1] + 1]] if places else []
+
+    for packet in container.demux(stream):
+        if packet.pts is None:
+            continue  # the end of the file
+        index = round(packet.pts / ticks_per_frame)
+        if packet.dts in starts:
+            yield from cut(group)
+            group = []
+            if index > last:
                 break
-            if position > index:
-                raise MediaError(f"{container.name}: no frame {index}; the next one is {position}")
+        group.append((index, packet))
+    yield from cut(group)
+    yield None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -144,9 +145,11 @@ class ToRgb:
         matrix = matrix_name(int(frame.colorspace), pixel_format, frame.width, frame.height)
         if matrix not in _SWS_MATRIX:
             raise MediaError(f"colour matrix {matrix} is not supported (known: {', '.join(sorted(_SWS_MATRIX))})")
+        # To planes and packed by OpenCV: the same bytes as swscale's own packed RGB in less than half of its time.
+        planar = pixel_format.startswith("yuv")
         rgb = self._reformatter.reformat(
             frame,
-            format="rgb24",
+            format="gbrp" if planar else "rgb24",
             src_colorspace=_SWS_MATRIX[matrix],
             dst_colorspace=_SWS_MATRIX[matrix],
             src_color_range=range_tag(int(frame.color_range), pixel_format),
@@ -154,8 +157,15 @@ class ToRgb:
             interpolation=_ACCURATE,
             threads=self._threads,
         )
-        array: np.ndarray = rgb.to_ndarray()
-        return array
+        if not planar:
+            array: np.ndarray = rgb.to_ndarray()
+            return array
+        planes: list[Any] = list(rgb.planes)
+        green, blue, red = (
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+            for plane in planes
+        )
+        return cv2.merge((red, green, blue))
 
 
 class FromRgb:

@@ -57,6 +57,9 @@ class EncoderSettings:
         all that changes is noise.
     aq
         x264/x265: adaptive quantisation, which spends bits on smooth parts for the eye; behind film all is smooth.
+    cabac
+        x264: arithmetic instead of variable-length coding of the same picture: a tenth fewer bytes, and twice the time
+        to decode, which every epoch of a training pays.
     """
 
     codec: str = "libx264"
@@ -68,6 +71,7 @@ class EncoderSettings:
     tune: str = "grain"
     b_frames: int = 0
     aq: bool = False
+    cabac: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in _CODECS:
@@ -113,7 +117,7 @@ class EncoderSettings:
         if self.codec == "libx264":
             # The macroblock tree reads memory that it never set: other bytes from run to run unless the width is a
             # multiple of 64.
-            options["x264-params"] = f"mbtree=0:{picked}"
+            options["x264-params"] = f"mbtree=0:cabac={int(self.cabac)}:{picked}"
         else:
             options["x265-params"] = f"log-level=none:info=0:pools=none:frame-threads={self.threads}:{picked}"
         return options

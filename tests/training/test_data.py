@@ -6,19 +6,18 @@ import torch
 
 from training.config import DataConfig
 from training.data import (
-    FINE,
     UNSEEN,
     ClipDataset,
     EpochBatches,
     collate,
-    fit_frames,
     frame_tensors,
     open_dataset,
     plan_data,
     read_name_list,
     sample_of,
-    segment_indices,
 )
+from training.resize import FINE, fit_frames
+from training.views import segment_indices
 
 from .toy import FRAMES, MovingBlobs
 

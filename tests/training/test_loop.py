@@ -32,7 +32,12 @@ def test_training_learns_motion_of_unseen_performers(run, tmp_path):
     results = evaluate.test(config, summary.checkpoint, out=tmp_path, reader=READER)
     assert results["action"]["top1"] > 0.5  # chance is 0.25; three seeds gave 0.7 and more
     assert results["action"]["performers"] == 2
-    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "confusion.png", "predictions.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "results.json",
+        "predictions.npz",
+        "confusion.png",
+        "reliability.png",
+    }
     assert json.loads((tmp_path / "results.json").read_text())["action"]["top1"] == results["action"]["top1"]
     with np.load(tmp_path / "predictions.npz") as saved:
         assert saved["logits/action"].shape == (32, 4)

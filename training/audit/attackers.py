@@ -24,8 +24,10 @@ from lps_sim.seeding import named_rng, named_seed
 
 from ..augment import random_crop_flip
 from ..config import AugmentConfig, DataConfig
-from ..data import ClipReader, fit_frames, open_dataset, sample_of, segment_indices, white_level
-from ..evaluate import BOOTSTRAP_DRAWS, bootstrap_interval, top_k
+from ..data import ClipReader, open_dataset, sample_of
+from ..resize import fit_frames, white_level
+from ..scores import BOOTSTRAP_DRAWS, bootstrap_interval, top_k
+from ..views import segment_indices
 from .protocol import identity_protocol
 
 
