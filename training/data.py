@@ -298,7 +298,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __init__(self, count: int, batch: int, seed: int, rank: int = 0, processes: int = 1, group: int = 1) -> None:
         self.count, self.batch, self.seed, self.rank, self.processes = count, batch, seed, rank, processes
-        self.epoch = 0
+        self.epoch, self.first = 0, 0
+        """Epoch to draw, and the batch to begin with: a run that goes on in mid-epoch has had those before."""
         per_step = batch * processes * group
         if count < per_step:
             raise ValueError(
@@ -311,7 +312,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = named_rng(self.seed, "order", self.epoch).permutation(self.count)
-        for position in range(self.batches):
+        for position in range(self.first, self.batches):
             start = (position * self.processes + self.rank) * self.batch
             yield [(self.epoch, int(index)) for index in order[start : start + self.batch]]
 
