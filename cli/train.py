@@ -30,8 +30,8 @@ _PREEMPTED = 143
 def train(ctx: click.Context, config: str, overrides: tuple[str, ...], resume: bool, as_json: bool) -> None:
     """Train MSPNet: lps train --config tiny --set data.dataset=DIR --set out=runs/first
 
-    On several GPUs or machines: torchrun --nproc-per-node 4 -m cli.main train ... SIGTERM ends a run after a whole step,
-    saved, with exit status 143.
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m cli.main train ... SIGTERM ends a run after a whole
+    step, saved, with exit status 143.
     """
     settings = _settings(config, overrides)
     from training.loop import train as run
@@ -114,6 +114,10 @@ class TrainingDisplay:
         return self
 
     def __call__(self, progress: Progress) -> None:
+        if progress.phase == "resume":
+            if not self.quiet:
+                self._bar.console.print(f"goes on after step {progress.done} of {progress.total}", highlight=False)
+            return
         text = description(progress.phase, progress.detail)
         if progress.phase != "validate":
             self._bar.update(self._task, completed=progress.done, total=progress.total)

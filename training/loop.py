@@ -1,4 +1,4 @@
-"""Training, top to bottom in execution order: data, model, optimiser, where we stand, steps, validation, checkpoints."""
+"""Training, top to bottom in execution order: data, model, optimiser, where we stand, steps, validation."""
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ def train(
         "parallel": config.parallel,
     }
     standing = checkpoints.load(accelerator, model, optimizer, average, terms)
-    seconds_before = standing.seconds
+    seconds_before, total_steps = standing.seconds, optim.epochs * steps_per_epoch
+    if standing.step:
+        report(Progress("resume", standing.step, total_steps))
     if accelerator.is_main_process:
         write_atomic(config.out / "config.yaml", dump_config(config, lps=__version__))
     metrics = MetricsLog(accelerator, config.out / "metrics.jsonl", standing.step, len(standing.history))
@@ -163,7 +165,7 @@ def train(
     with torch.no_grad():
         text_features = model.encode_text(input_ids) if frozen_text else None
     losses, agreement = LossRecord(accelerator, optim.accumulate), Agreement(processes)
-    last_save, first_step, total_steps = time.monotonic(), standing.step, optim.epochs * steps_per_epoch
+    last_save, first_step = time.monotonic(), standing.step
     latest_loss: dict[str, float] = {}
     pace = Pace()
     window_pace = copy.copy(pace)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from .config import OptimConfig
 
@@ -59,7 +60,7 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        changing = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        changing: list[tuple[str, Tensor]] = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         changing += [(name, buffer) for name, buffer in model.named_buffers() if buffer.is_floating_point()]
         self._weights: dict[str, Tensor] = {name: value.detach() for name, value in changing if decay}
         self.tensors = {name: value.clone() for name, value in self._weights.items()}
@@ -69,7 +70,7 @@ class WeightAverage:
         """Take in the weights after step ``step``, counted from 0."""
         if self.tensors:
             decay = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(list(self.tensors.values()), list(self._weights.values()), 1 - decay)
+            torch._foreach_lerp_(_local(self.tensors), _local(self._weights), 1 - decay)
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -92,3 +93,8 @@ class WeightAverage:
             held = value.clone()
             value.copy_(self._weights[name])
             self._weights[name].copy_(held)
+
+
+def _local(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """What this process holds of tensors that may be sharded."""
+    return [value.to_local() if isinstance(value, DTensor) else value for value in tensors.values()]

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor
 
 from .config import TrainConfig
 from .model import MSPNet
 
 
-class Preempted(Exception):  # noqa: N818 (no error: the run can go on)
+class Preempted(Exception):
     """SIGTERM ended the run after a whole step; the message says where it stands and how to go on."""
 
 
@@ -75,8 +76,7 @@ def reshard(model: nn.Module) -> None:
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor on the CPU, gathered from the processes where it is sharded. Every process must call it."""
-    full = getattr(tensor, "full_tensor", None)
-    return (full() if full else tensor).detach().cpu()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu()
 
 
 class Wish(IntEnum):
@@ -139,5 +139,5 @@ class Termination:
 
 
 def leave_termination_to_the_run(worker: int) -> None:
-    """For reading processes: schedulers signal every process, and a reader that dies first would break the last step."""
+    """For reading processes: schedulers signal every process, and a reader that dies would break the last step."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

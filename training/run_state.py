@@ -31,6 +31,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lps_sim.files import atomic_path, clear_unfinished, sha256_file, write_atomic
 
@@ -189,7 +190,8 @@ class Checkpoints:
 
 def full_weights(model: nn.Module) -> dict[str, Tensor]:
     """The whole state dict on the CPU (on the main process; empty elsewhere where weights are sharded)."""
-    return {name: value.contiguous() for name, value in get_model_state_dict(model, options=FULL).items()}
+    weights: dict[str, Any] = get_model_state_dict(model, options=FULL)
+    return {name: value.contiguous() for name, value in weights.items()}
 
 
 def set_full_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -207,9 +209,7 @@ def _like(sharded: Mapping[str, Tensor], full: Mapping[str, Tensor]) -> dict[str
     placed = {}
     for name, value in sharded.items():
         placed[name] = full[name]
-        if hasattr(value, "device_mesh"):
-            from torch.distributed.tensor import distribute_tensor
-
+        if isinstance(value, DTensor):
             placed[name] = distribute_tensor(full[name].to(value.device), value.device_mesh, value.placements)
     return placed
 

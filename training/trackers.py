@@ -22,7 +22,7 @@ from .config import TrainConfig
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a run for a display: ``phase`` is decode, train or validate; ``detail`` has the figures by name."""
+    """State of a run for a display: ``phase`` is decode, resume, train or validate; ``detail`` has figures by name."""
 
     phase: str
     done: int

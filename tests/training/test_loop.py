@@ -13,8 +13,8 @@ from training.checkpoint import load_model
 from training.config import OptimConfig, load_config
 from training.criterion import NonFiniteLossError
 from training.loop import train
-from training.optimizer import parameter_groups, rate_factor
 from training.model import MSPNet
+from training.optimizer import parameter_groups, rate_factor
 
 from .test_model import SMALL
 from .toy import MovingBlobs, toy_config

@@ -1,11 +1,8 @@
 """Several processes on the CPU (gloo) train as one."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -14,9 +11,9 @@ from safetensors.torch import load_file
 from training.config import load_config
 from training.loop import train
 
+from .lps_process import End, run_phases, two_ranks
 from .toy import MovingBlobs, toy_config
 
-ROOT = Path(__file__).parents[2]
 READER = MovingBlobs()
 # The promise of the toolkit: sums in another order, carried through 20 steps of AdamW
 EQUAL_LOSSES = 1e-5
@@ -31,35 +28,11 @@ def configured(out, **changes):
     return {**values, "log_every": 1}
 
 
-def two_processes(values, folder, *arguments, signal_at=None):
-    """``lps train`` in two processes as ``torchrun`` starts them; their exit statuses and messages."""
+def written(values, folder):
+    """Path of ``values`` as a YAML file."""
     folder.mkdir(exist_ok=True)
     (folder / "toy.yaml").write_text(yaml.safe_dump(values))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if signal_at:
-        environment["LPS_TEST_SIGNAL"] = signal_at
-    command = [sys.executable, "-m", "tests.training.lps_process", "train", "--config", str(folder / "toy.yaml")]
-    running = [
-        subprocess.Popen(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**environment, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        outputs = [process.communicate(timeout=240) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [process.returncode for process in running], outputs
+    return folder / "toy.yaml"
 
 
 def losses(out):
@@ -67,49 +40,77 @@ def losses(out):
     return {(line["kind"], line["step"]): line["loss"] for line in lines}, lines
 
 
-def test_two_processes_stopped_on_the_way_and_finished_in_one_train_as_one_with_the_doubled_batch(tmp_path):
-    """20 steps: 13 in two processes of 8 clips, ended by SIGTERM to the second, the rest in one of 16."""
+class Runs(NamedTuple):
+    folder: Path
+    ends: dict[str, list[End]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Four runs of two processes each."""
+    folder = tmp_path_factory.mktemp("processes")
+    copied = configured(folder / "copied" / "run", optim={"epochs": 5, "batch": 8})
+    broken = configured(folder / "broken" / "run", optim={"epochs": 1, "batch": 8, "rate": 1e30})
+    broken["optim"]["clip_norm"] = 0
+    sharded = configured(
+        folder / "sharded" / "run", optim={"epochs": 2, "batch": 8}, model={"freeze_text": True}, parallel="fsdp"
+    )
+    copied, broken, sharded = (
+        written(values, folder / name)
+        for name, values in (("copied", copied), ("broken", broken), ("sharded", sharded))
+    )
+    phases = {
+        "copied, SIGTERM to the second": two_ranks(copied, signal=("", "SIGTERM:13")),
+        "broken": two_ranks(broken),
+        "sharded, SIGTERM to the first": two_ranks(sharded, signal=("SIGTERM:3", "")),
+        "sharded, resumed": two_ranks(sharded, "--resume"),
+    }
+    return Runs(folder, dict(zip(phases, run_phases(*phases.values()))))
+
+
+def test_two_processes_stopped_on_the_way_and_finished_in_one_train_as_one_with_the_doubled_batch(runs, tmp_path):
+    """20 steps: 15 in two processes of 8 clips, ended by SIGTERM to the second, the rest in one of 16."""
+    for end in runs.ends["copied, SIGTERM to the second"]:
+        assert end.status == 143, end.stderr
+        assert "SIGTERM: stopped after step 15 of 20" in end.stderr  # known one step later
+        assert "Traceback" not in end.stderr
     one = configured(tmp_path / "one", optim={"epochs": 5, "batch": 16})
     train(load_config(one), reader=READER)
-    two = configured(tmp_path / "two" / "run", optim={"epochs": 5, "batch": 8})
-    statuses, outputs = two_processes(two, tmp_path / "two", signal_at="SIGTERM:13:1")
-    assert statuses == [143, 143], outputs
-    for _, stderr in outputs:
-        assert "SIGTERM: stopped after step 15 of 20" in stderr  # known one step later
-        assert "Traceback" not in stderr
-    rest = train(load_config({**one, "out": two["out"]}), reader=READER, resume=True)
-    (expected, first), (found, second) = losses(tmp_path / "one"), losses(tmp_path / "two" / "run")
+    rest = train(load_config({**one, "out": str(runs.folder / "copied" / "run")}), reader=READER, resume=True)
+    assert rest.history[-1]["step"] == 20
+    (expected, first), (found, second) = losses(tmp_path / "one"), losses(runs.folder / "copied" / "run")
     assert list(found) == list(expected)
-    assert len(expected) == 25
+    assert len(expected) == 25  # 20 steps, 5 epochs
     assert found == pytest.approx(expected, abs=EQUAL_LOSSES)
     for line, other in zip(first, second):
         if line["kind"] == "epoch":
             assert other["validation_loss"] == pytest.approx(line["validation_loss"], abs=EQUAL_LOSSES)
-    assert rest.history[-1]["step"] == 20
 
 
-def test_a_loss_that_is_not_finite_in_one_process_stops_both_with_its_clips(tmp_path):
-    values = configured(tmp_path / "run", optim={"epochs": 1, "batch": 8, "rate": 1e30})
-    values["optim"]["clip_norm"] = 0
-    statuses, outputs = two_processes(values, tmp_path)
-    assert statuses == [1, 1]
-    messages = [stderr.strip().splitlines()[-1] for _, stderr in outputs]
+def test_a_loss_that_is_not_finite_in_any_process_stops_all_with_its_clips(runs):
+    ends = runs.ends["broken"]
+    assert [end.status for end in ends] == [1, 1]
+    messages = [end.stderr.strip().splitlines()[-1] for end in ends]
     assert messages[0] == messages[1]
     assert messages[0].startswith("Error: loss is nan in epoch 0, step 1, clips S00")
-    assert not list((tmp_path / "run").glob("checkpoints/step-*.json"))
+    assert not list(runs.folder.glob("broken/run/checkpoints/step-*.json"))
 
 
-def test_sharded_weights_train_as_copied_ones(tmp_path):
-    one = configured(tmp_path / "one", optim={"epochs": 2, "batch": 16})
-    train(load_config(one), reader=READER)
-    two = configured(tmp_path / "two" / "run", optim={"epochs": 2, "batch": 8}, parallel="fsdp")
-    statuses, outputs = two_processes(two, tmp_path / "two", signal_at="SIGTERM:3:0")
-    assert statuses == [143, 143], outputs
-    statuses, outputs = two_processes(two, tmp_path / "two", "--resume")
-    assert statuses == [0, 0], outputs
-    assert outputs[0][0].startswith("best epoch ")
-    assert outputs[1][0] == ""  # only the main process speaks
-    expected, found = losses(tmp_path / "one")[0], losses(tmp_path / "two" / "run")[0]
+def test_sharded_weights_train_as_copied_ones(runs, tmp_path):
+    assert [end.status for end in runs.ends["sharded, SIGTERM to the first"]] == [143, 143]
+    main, other = runs.ends["sharded, resumed"]
+    assert (main.status, other.status) == (0, 0), main.stderr
+    assert main.stdout.startswith("best epoch ")
+    assert other.stdout == ""  # only the main process speaks
+    one = configured(tmp_path / "one", optim={"epochs": 2, "batch": 16}, model={"freeze_text": True})
+    summary = train(load_config(one), reader=READER)
+    expected, found = losses(tmp_path / "one")[0], losses(runs.folder / "sharded" / "run")[0]
     assert found == pytest.approx(expected, abs=EQUAL_LOSSES)
-    best, sharded = (load_file(Path(v["out"]) / "checkpoints" / "best.safetensors") for v in (one, two))
+    best = load_file(summary.checkpoint)
+    sharded = load_file(runs.folder / "sharded" / "run" / "checkpoints" / "best.safetensors")
     assert {name: value.shape for name, value in best.items()} == {n: v.shape for n, v in sharded.items()}
+
+
+def test_sharding_without_several_processes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="parallel: fsdp needs several processes: torchrun"):
+        train(load_config(configured(tmp_path, parallel="fsdp")), reader=READER)

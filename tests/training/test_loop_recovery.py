@@ -5,10 +5,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -20,32 +16,13 @@ from training.config import load_config
 from training.loop import train
 from training.run_state import Checkpoints
 
+from .lps_process import command, run_phases
 from .toy import MovingBlobs, toy_config
 
-ROOT = Path(__file__).parents[2]
 READER = MovingBlobs()
 # Wall clocks and memory differ between equal runs; nothing else may.
 MEASURED = {"seconds", "clips_s", "data_wait", "memory_mb"}
 STEPS = 16
-
-
-def lps_train(folder, *arguments, signal_at=None):
-    """Start ``lps train`` on ``folder``/toy.yaml."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if signal_at:
-        environment["LPS_TEST_SIGNAL"] = signal_at
-    command = [sys.executable, "-m", "tests.training.lps_process", "train", "--config", str(folder / "toy.yaml")]
-    return subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-class Finished(NamedTuple):
-    status: int
-    stderr: str
-
-
-def finished(process):
-    _, stderr = process.communicate()
-    return Finished(process.returncode, stderr)
 
 
 def configured(folder, **changes):
@@ -86,21 +63,21 @@ def test_a_run_killed_at_step_13_and_one_preempted_at_step_3_end_as_an_uninterru
     whole, killed, preempted = (tmp_path / name for name in ("whole", "killed", "preempted"))
     for folder in (whole, killed, preempted):
         configured(folder)
-    running = [
-        lps_train(whole),
-        lps_train(killed, signal_at="SIGKILL:13"),
-        lps_train(preempted, signal_at="SIGTERM:3"),
+    first = [
+        command(whole / "toy.yaml"),
+        command(killed / "toy.yaml", signal="SIGKILL:13"),
+        command(preempted / "toy.yaml", signal="SIGTERM:3"),
     ]
-    quiet, dead, stopped = (finished(process) for process in running)
+    again = [command(folder / "toy.yaml", "--resume") for folder in (killed, preempted)]
+    (quiet, dead, stopped), resumed = run_phases(first, again)
     assert quiet.status == 0, quiet.stderr
     assert dead.status == -signal.SIGKILL
     assert stopped.status == 143
     assert f"SIGTERM: stopped after step 4 of {STEPS} and saved in" in stopped.stderr
     assert "Traceback" not in stopped.stderr
-    assert newest(killed)[0] == 10  # in mid-epoch
-    assert newest(preempted)[0] == 4
-    for again in [finished(process) for process in [lps_train(killed, "--resume"), lps_train(preempted, "--resume")]]:
-        assert again.status == 0, again.stderr
+    for end, step in zip(resumed, (10, 4), strict=True):  # both in mid-epoch
+        assert end.status == 0, end.stderr
+        assert f"goes on after step {step} of {STEPS}" in end.stderr
     assert_same_end(whole, killed)
     assert_same_end(whole, preempted)
     kinds = [(line["kind"], line["step"]) for line in metrics(whole)]
