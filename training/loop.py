@@ -123,7 +123,8 @@ def train(
         "pin_memory": device.type == "cuda",
         "worker_init_fn": leave_termination_to_the_run,
     }
-    train_loader = DataLoader(train_set, batch_sampler=batches, **loading)
+    keep = config.data.workers > 0  # readers live on from epoch to epoch
+    train_loader = DataLoader(train_set, batch_sampler=batches, persistent_workers=keep, **loading)
     validation_loader = DataLoader(validation_set, optim.batch, **loading)
 
     # -- model
