@@ -40,7 +40,7 @@ FRAMES = 16
 JOBS = {
     "tiny, no stem": ["tiny", "model.stem_channels=[]", "optim.batch=16"],
     "tiny": ["tiny", "optim.batch=16"],
-    "vit-b-32": ["vit-b-32", "optim.batch=2", "optim.accumulate=1", "optim.precision=no", "model.text_layers=1"],
+    "vit-b-32": ["vit-b-32", "optim.batch=2", "optim.accumulate=1", "optim.precision=fp32", "model.text_layers=1"],
 }
 GOAL = 1.1
 

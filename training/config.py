@@ -148,7 +148,7 @@ class OptimConfig(StrictModel):
     eps: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 1e-3
     clip_norm: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0: not limited")
-    precision: Literal["no", "fp16", "bf16"] = "no"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     ema_decay: float = Field(
         default=0.0, ge=0, lt=1, description="of the weights' running average, which is then evaluated; 0: none"
     )

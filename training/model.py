@@ -43,6 +43,21 @@ class MultiBranchBlock(nn.Module):
         return x + self.merge(functional.gelu(torch.stack([branch(x) for branch in self.branches]).sum(dim=0)))
 
 
+class PatchEmbedding(nn.Conv2d):
+    """Convolution whose stride is its kernel, computed as one matrix product of patches.
+
+    CFSA's weights need the gradient of the pixels, which a plain X-CLIP does not; convolution kernels take some ten
+    times as long for it as a product does.
+    """
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, W', H / P, W / P)."""
+        side = self.kernel_size[0]
+        patches = pixels.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (N, C, h, P, w, P)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (N, h, w, C P P)
+        return functional.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class CrossFrameAggregator(nn.Module):
     """CFSA: the three differences, weighted and mixed into the channels that the patch embedding sees.
 
@@ -100,6 +115,7 @@ class MSPNet(nn.Module):
         self.config = config
         self.aggregator = CrossFrameAggregator(config)
         self.xclip = XCLIPModel(_xclip_config(config))
+        self.xclip.vision_model.embeddings.patch_embedding.__class__ = PatchEmbedding  # its weights stay as they are
         _restart_as_published(self.xclip)
         if config.gradient_checkpointing:
             # The method was renamed in transformers 5; its first argument is the same.

@@ -27,7 +27,7 @@ def accelerator_of(config: TrainConfig) -> Accelerator:
     idle = not (config.model.temporal and config.model.prompts)
     return Accelerator(
         cpu=config.device == "cpu",
-        mixed_precision=config.optim.precision,
+        mixed_precision="no" if config.optim.precision == "fp32" else config.optim.precision,
         log_with=list(config.tracking) or None,
         project_dir=str(config.out),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle, gradient_as_bucket_view=True)],
