@@ -13,9 +13,7 @@ about accuracy.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,14 +26,14 @@ from torch.nn import functional
 from transformers import XCLIPModel
 
 from dataset_builder.naming import ntu_name
-from lps_sim import __version__
-from training.config import TrainConfig, load_config
+from training.config import MSPNetConfig, TrainConfig, load_config
 from training.loop import train
 from training.model import MSPNet
-from training.trackers import Progress
+from training.trackers import Pace, Progress
 
-from .seal import machine
+from .results import finish, number, table
 
+NAME = "Training step (benchmarks/train_step.py)"
 FRAMES = 16
 JOBS = {
     "tiny, no stem": ["tiny", "model.stem_channels=[]", "optim.batch=16"],
@@ -50,12 +48,15 @@ class RandomClips:
 
     def __init__(self, size: int) -> None:
         self._names = [
-            ntu_name(1, 1, performer, 1, action) for performer in (1, 2, 4, 5, 3, 6) for action in range(1, 9)
+            ntu_name(setup, 1, performer, 1, action)
+            for setup in range(1, 18)
+            for performer in (1, 2, 4, 5, 3, 6)
+            for action in range(1, 9)
         ]
         self._frames = np.random.default_rng(0).integers(0, 256, (FRAMES, size, size, 3), dtype=np.uint8)
 
     def names(self) -> list[str]:
-        """48 clips, four performers of the training side."""
+        """Enough clips that no epoch ends, and nothing is saved, while steps are measured."""
         return list(self._names)
 
     def frame_count(self, name: str) -> int:
@@ -95,23 +96,21 @@ def training_step_s(config: TrainConfig, device: torch.device, steps: int) -> fl
             if len(marks) == steps + 2:
                 raise _EnoughError
 
-    import training.trackers
+    measured = Pace.waited
 
-    measured = training.trackers.Pace.waited
-
-    def waited(self: training.trackers.Pace, get: Callable[[], Any]) -> Any:
+    def waited(self: Pace, get: Callable[[], Any]) -> Any:
         asked = clock(device)
         result = measured(self, get)
         waits.append(clock(device) - asked)
         return result
 
-    training.trackers.Pace.waited = waited  # type: ignore[method-assign]
+    Pace.waited = waited  # type: ignore[method-assign]
     try:
         train(config, note, RandomClips(config.data.size))
     except _EnoughError:
         pass
     finally:
-        training.trackers.Pace.waited = measured  # type: ignore[method-assign]
+        Pace.waited = measured  # type: ignore[method-assign]
     spent = [after - before - wait for before, after, wait in zip(marks[1:], marks[2:], waits[2:])]
     return statistics.median(spent)
 
@@ -130,8 +129,6 @@ def networks(config: TrainConfig, device: torch.device) -> tuple[Callable[[], No
     """Forward and backward of MSPNet, and of a bare XCLIPModel of the same size, on random tensors."""
     data, batch = config.data, config.optim.batch
     options = config.model.model_dump()
-    from training.config import MSPNetConfig
-
     network_config = MSPNetConfig(
         **options,
         image_size=data.size,
@@ -175,7 +172,7 @@ def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str,
         f"device={'cpu' if device.type == 'cpu' else 'auto'}",
         "data.protocol=ntu60-xsub",
         "data.workers=0",
-        "data.cache_mb=2000",
+        "data.cache_mb=0",
         "data.validation_share=0.3",
         "optim.epochs=100",
         "evaluate_every=100",
@@ -203,38 +200,37 @@ def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str,
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=9, help="measured a row and a turn")
-    parser.add_argument("--json", help="write the rows here")
-    parser.add_argument("--quick", action="store_true", help="the tiny networks only")
-    arguments = parser.parse_args()
-    device = torch.device(arguments.device)
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--quick", action="store_true", help="the smallest network only")
+    arguments = parser.parse_args(argv)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    print(f"{machine(device)}, torch {torch.__version__}")
-    print(f"{'model':>14} {'batch':>5} {'step ms':>9} {'MSPNet ms':>9} {'X-CLIP ms':>9} {'ratio':>6} {'of MSPNet':>9}")
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in list(JOBS)[: 2 if arguments.quick else None]:
-            row = measure(name, arguments, Path(folder))
-            print(
-                f"{name:>14} {row['batch']:>5} {row['step_ms']:9.1f} {row['network_ms']:9.1f} {row['bare_ms']:9.1f} "
-                f"{row['ratio']:6.2f} {row['of_network']:9.2f}",
-                flush=True,
-            )
-            rows.append(row)
-    if arguments.json:
-        facts = {
-            "machine": machine(device),
-            "device": device.type,
-            "version": __version__,
-            "torch": torch.__version__,
-            "python": sys.version.split()[0],
-            "goal": GOAL,
-            "rows": rows,
-        }
-        Path(arguments.json).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        rows = [measure(name, arguments, Path(folder)) for name in list(JOBS)[: 1 if arguments.quick else None]]
+    torch.set_num_threads(threads)
+    keys = ("model", "batch", "frames", "size", "step_ms", "network_ms", "bare_ms", "ratio", "of_network", "clips_s")
+    heads = (
+        "model",
+        "B",
+        "T",
+        "px",
+        "step, ms",
+        "MSPNet, ms",
+        "X-CLIP, ms",
+        "step / X-CLIP",
+        "step / MSPNet",
+        "clips/s",
+    )
+    cells = [[number(row[key], 2) if isinstance(row[key], float) else row[key] for key in keys] for row in rows]
+    device = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "one CPU thread"
+    note = f"{device}; MSPNet and X-CLIP: forward + backward on random tensors. Goal: step / X-CLIP at most {GOAL}."
+    tables = [table("A training step beside its network", heads, cells, note)]
+    finish(NAME, "python -m benchmarks.train_step", rows, tables, arguments.json)
 
 
 if __name__ == "__main__":

@@ -183,3 +183,19 @@ def test_a_finished_run_resumed_gives_its_last_score_again(run):
     assert again.validation_top1 == summary.validation_top1
     assert again.history[-1]["validation_loss"] == summary.history[-1]["validation_loss"]
     assert len(metrics(folder)) == STEPS // 3 + 2
+
+
+def test_states_are_saved_by_the_clock_too(tmp_path):
+    values = toy_config(tmp_path, optim={"epochs": 1}, save_minutes=1e-9, keep_last=5)
+    train(load_config(values), reader=READER)
+    assert Checkpoints(tmp_path / "checkpoints", 5).steps() == [8, 7, 6, 5, 4]
+
+
+def test_parts_without_gradients_do_not_hinder_a_resumed_run(tmp_path):
+    unused = {"temporal": False, "prompts": False}
+    values = toy_config(tmp_path, optim={"epochs": 1}, model=unused)
+    train(load_config(values), reader=READER)
+    values["optim"] |= {"epochs": 2, "rate": 1e-3}
+    resumed = train(load_config(values), reader=READER, resume=True)
+    assert [record["step"] for record in resumed.history] == [8, 16]
+    assert resumed.history[1]["lr"] < 1e-3  # the new rate, on its way down

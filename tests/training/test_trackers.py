@@ -60,9 +60,7 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_cure_before_any_work(
     monkeypatch.setitem(sys.modules, "wandb", None)
     require_trackers([])
     config = load_config(toy_config(tmp_path / "run", tracking=["wandb"]))
-    with pytest.raises(
-        ValueError, match=r"wandb is not installed; pip install 'lens-privacy-sealing\[track\]'"
-    ):
+    with pytest.raises(ValueError, match=r"wandb is not installed; pip install 'lens-privacy-sealing\[track\]'"):
         train(config, reader=READER)
     assert not (tmp_path / "run").exists()
 
