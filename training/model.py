@@ -90,7 +90,7 @@ class CrossFrameAggregator(nn.Module):
         if weights is not None:
             of_mean = torch.ones_like(weights[..., :1])
             scale = scale * torch.cat([weights, of_mean], dim=-1).flatten(0, 1)  # (N, 3)
-        if isinstance(self.residual, nn.Identity):
+        if isinstance(self.residual, nn.Identity) and isinstance(self.mix, nn.Conv2d):
             # Offset, gain, weights and 1x1 mixing are one matrix a frame, so a single pass over the pixels; convolution
             # kernels take thirty times as long for three channels. In float32: half precision would round before the
             # offset is off.

@@ -147,7 +147,8 @@ class Checkpoints:
         state = torch.load(self._path(step, "optimizer.pt"), map_location="cpu", weights_only=True)
         inner = getattr(optimizer, "optimizer", optimizer)
         configured = [{key: value for key, value in group.items() if key != "params"} for group in inner.param_groups]
-        whole_state = StateDictOptions(full_state_dict=True)
+        # Parameters that never had a gradient, such as those of a part left out, have no state.
+        whole_state = StateDictOptions(full_state_dict=True, strict=False)
         set_optimizer_state_dict(model, inner, state["optimizer"], options=whole_state)
         for group, values in zip(inner.param_groups, configured):
             group.update(values)  # a run may go on with other rates
