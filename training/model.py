@@ -86,7 +86,7 @@ class CrossFrameAggregator(nn.Module):
         """(B, T, 3, H, W) differences, (B, T, 2) weights or None -> (B, T, C, h, w)."""
         batch, time = differences.shape[:2]
         x = differences.flatten(0, 1)  # (N, 3, H, W)
-        scale = self.gain.expand(len(x), -1)
+        scale = self.gain.expand(x.shape[0], -1)
         if weights is not None:
             of_mean = torch.ones_like(weights[..., :1])
             scale = scale * torch.cat([weights, of_mean], dim=-1).flatten(0, 1)  # (N, 3)
