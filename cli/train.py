@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import VIEWS, json_option, one_line, print_json, progress_display
+from .progress import LINE_INTERVAL_S, duration
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
+    from training.trackers import Progress
     from training.views import Views
+
+_PREEMPTED = 143
+"""128 + SIGTERM, as shells and schedulers count."""
 
 
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="YAML file, or a preset: tiny, vit-b-32, vit-b-16.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as optim.epochs=10.")
-@click.option("--resume", is_flag=True, help="Go on after the last finished epoch of the run, if there is one.")
+@click.option("--resume", is_flag=True, help="Go on from the run's newest whole checkpoint, if there is one.")
 @json_option
-def train(config: str, overrides: tuple[str, ...], resume: bool, as_json: bool) -> None:
-    """Train MSPNet: lps train --config tiny --set data.dataset=DIR --set out=runs/first"""
+@click.pass_context
+def train(ctx: click.Context, config: str, overrides: tuple[str, ...], resume: bool, as_json: bool) -> None:
+    """Train MSPNet: lps train --config tiny --set data.dataset=DIR --set out=runs/first
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m cli.main train ... SIGTERM ends a run after a whole
+    step, saved, with exit status 143.
+    """
     settings = _settings(config, overrides)
-    from training.loop import Progress
     from training.loop import train as run
+    from training.parallel import Preempted
 
-    with progress_display() as display:
-        task = display.add_task("reading", total=None)
-
-        def show(progress: Progress) -> None:
-            if progress.phase != "validate":
-                display.update(task, completed=progress.done, total=progress.total)
-            display.update(task, description=_description(progress.phase, progress.detail))
-
-        summary = run(settings, on_progress=show, resume=resume)
+    main_process = os.environ.get("RANK", "0") == "0"  # as torchrun numbers the processes
+    try:
+        with TrainingDisplay(quiet=not main_process) as display:
+            summary = run(settings, on_progress=display, resume=resume)
+    except Preempted as error:
+        click.echo(str(error), err=True)
+        ctx.exit(_PREEMPTED)
+    if not main_process:
+        return
     for note in summary.notes:
         click.echo(note, err=True)
     if as_json:
@@ -91,11 +104,55 @@ def _settings(config: str, overrides: tuple[str, ...]) -> TrainConfig:
         raise click.UsageError(one_line(error)) from error
 
 
-def _description(phase: str, detail: dict[str, float]) -> str:
+class TrainingDisplay:
+    """The progress of a run: a bar on a terminal, else a line every ``interval_s`` seconds; on stderr.
+
+    Parameters
+    ----------
+    quiet : show nothing (all processes but the first)
+    clock : seconds, rising
+    """
+
+    def __init__(
+        self, quiet: bool = False, clock: Callable[[], float] = time.monotonic, interval_s: float = LINE_INTERVAL_S
+    ) -> None:
+        self.quiet, self.interval_s = quiet, interval_s
+        self._bar = progress_display()
+        self._bar.disable = quiet
+        self._clock, self._last_line_s = clock, clock()
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        self._task = self._bar.add_task("reading", total=None)
+        return self
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.phase == "resume":
+            if not self.quiet:
+                self._bar.console.print(f"goes on after step {progress.done} of {progress.total}", highlight=False)
+            return
+        text = description(progress.phase, progress.detail)
+        if progress.phase != "validate":
+            self._bar.update(self._task, completed=progress.done, total=progress.total)
+        self._bar.update(self._task, description=text)
+        now = self._clock()
+        if not (self.quiet or self._bar.console.is_terminal) and now - self._last_line_s >= self.interval_s:
+            self._last_line_s = now
+            click.echo(f"{progress.done} of {progress.total}  {text}", err=True)
+
+    def __exit__(self, *error: Any) -> None:
+        self._bar.__exit__(*error)
+
+
+def description(phase: str, detail: dict[str, float]) -> str:
+    """The figures of :class:`training.trackers.Progress` as one line."""
     if phase == "train":
+        device = detail.get("device_memory_mb")
+        memory = f"{detail['memory_mb'] / 1e3:.1f} GB" + (f" + {device / 1e3:.1f} GB on the device" if device else "")
         return (
             f"epoch {detail['epoch']:.0f}  loss {detail['loss']:.3f}  lr {detail['lr']:.1e}  "
-            f"{detail['clips_s']:.0f} clips/s"
+            f"{detail['clips_s']:.3g} clips/s  waiting for data {detail['data_wait']:.0%}  {memory}  "
+            f"{duration(detail['seconds_left'])} left"
         )
     if phase == "validate":
         return f"validation top-1 {detail['validation_top1']:.1%}"

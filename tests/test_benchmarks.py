@@ -45,6 +45,18 @@ def test_reading_is_measured_in_every_format(tmp_path: Path, capsys: pytest.Capt
     assert "Clips read by one process" in capsys.readouterr().out
 
 
+def test_a_training_step_is_measured_beside_its_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import results, train_step
+
+    train_step.main(["--quick", "--steps", "1", "--device", "cpu", "--json", str(tmp_path / "train_step.json")])
+    (row,) = json.loads((tmp_path / "train_step.json").read_text())["rows"]
+    assert row["ratio"] == pytest.approx(row["step_ms"] / row["bare_ms"])
+    assert row["clips_s"] == pytest.approx(1e3 * row["batch"] / row["step_ms"])
+    results.main([str(tmp_path / "page.md"), str(tmp_path / "train_step.json")])
+    assert "A training step beside its network" in (tmp_path / "page.md").read_text()
+    assert "step / X-CLIP" in capsys.readouterr().out
+
+
 def test_the_longer_clip_holds_every_frame_as_often_as_asked(tmp_path: Path) -> None:
     from benchmarks.pipeline import decode_clip, make_clip, make_longer
 

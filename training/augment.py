@@ -48,29 +48,40 @@ def colour_matrices(count: int, config: AugmentConfig, generator: Generator) -> 
 
 
 def random_crop_flip(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
-    """Random resized crop and horizontal flip, bilinear, back to the same size.
+    """Random resized crop and horizontal flip of (B, T, C, H, W), each clip with its own: :func:`crop_flip`."""
+    return crop_flip(x, crop_flip_maps(len(x), config, generator))
+
+
+def crop_flip_maps(count: int, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Random resized crops and horizontal flips, one a clip: (count, 2, 3) maps as of ``affine_grid``."""
+    area = _uniform(count, *config.crop_area, generator)
+    aspect = torch.exp(_uniform(count, -math.log(config.aspect), math.log(config.aspect), generator))
+    crop_w = torch.sqrt(area * aspect).clamp(max=1)
+    crop_h = torch.sqrt(area / aspect).clamp(max=1)
+    flip = torch.where(torch.rand(count, generator=generator) < config.flip, -1.0, 1.0)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = crop_w * flip
+    theta[:, 1, 1] = crop_h
+    theta[:, 0, 2] = (1 - crop_w) * _uniform(count, -1, 1, generator)
+    theta[:, 1, 2] = (1 - crop_h) * _uniform(count, -1, 1, generator)
+    return theta
+
+
+def crop_flip(x: Tensor, maps: Tensor) -> Tensor:
+    """Crop and flip each clip by its map, bilinear, back to the same size.
 
     Parameters
     ----------
     x : (B, T, C, H, W)
+    maps : (B, 2, 3) of :func:`crop_flip_maps`
 
     Returns
     -------
-    (B, T, C, H, W), each clip with its own crop
+    (B, T, C, H, W)
     """
     batch, time, channels, height, width = x.shape
-    area = _uniform(batch, *config.crop_area, generator)
-    aspect = torch.exp(_uniform(batch, -math.log(config.aspect), math.log(config.aspect), generator))
-    crop_w = torch.sqrt(area * aspect).clamp(max=1)
-    crop_h = torch.sqrt(area / aspect).clamp(max=1)
-    flip = torch.where(torch.rand(batch, generator=generator) < config.flip, -1.0, 1.0)
-    theta = torch.zeros(batch, 2, 3)
-    theta[:, 0, 0] = crop_w * flip
-    theta[:, 1, 1] = crop_h
-    theta[:, 0, 2] = (1 - crop_w) * _uniform(batch, -1, 1, generator)
-    theta[:, 1, 2] = (1 - crop_h) * _uniform(batch, -1, 1, generator)
     size = [batch, time * channels, height, width]
-    grid = functional.affine_grid(theta, size, align_corners=False).to(x.device, x.dtype)
+    grid = functional.affine_grid(maps.to(x.device, x.dtype), size, align_corners=False)
     cropped = functional.grid_sample(x.reshape(size), grid, padding_mode="border", align_corners=False)
     return cropped.view(x.shape)
 
@@ -89,14 +100,18 @@ class Mix(NamedTuple):
 def mix_clips(x: Tensor, config: AugmentConfig, generator: Generator) -> tuple[Tensor, Mix]:
     """Mixup or cutmix, each half of the time (or the one that is switched on), within the batch.
 
-    The same mixing goes to all frames and all three differences; apply ``Mix.targets`` to every head's labels.
+    The same mixing goes to all frames and all three differences; apply ``Mix.targets`` to every head's labels. Clips
+    are mixed with their neighbour in the batch, in pairs: batches are shuffled already, and pairs stay what they are
+    when the batch is spread over processes or accumulated in parts of even size.
 
     Parameters
     ----------
     x : (B, T, C, H, W)
     """
     batch, *_, height, width = x.shape
-    partner = torch.randperm(batch, generator=generator)
+    partner = torch.arange(batch) ^ 1
+    if batch % 2:
+        partner[-1] = max(batch - 2, 0)
     choices = [name for name in ("mixup", "cutmix") if getattr(config, f"{name}_alpha") > 0]
     if not choices or float(torch.rand((), generator=generator)) >= config.mix_probability:
         return x, Mix(torch.arange(batch), 1.0)

@@ -171,7 +171,10 @@ class OptimConfig(StrictModel):
     eps: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 1e-3
     clip_norm: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0: not limited")
-    precision: Literal["no", "fp16", "bf16"] = "no"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    ema_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="of the weights' running average, which is then evaluated; 0: none"
+    )
 
 
 class LossConfig(StrictModel):
@@ -189,7 +192,13 @@ class TrainConfig(StrictModel):
     device: Literal["auto", "cpu"] = "auto"
     weights: str | None = Field(default=None, description="pretrained weights: file, directory or hub name")
     tokenizer: str = Field(default="auto", description="'auto', 'words', 'clip', or a directory with CLIP's files")
+    parallel: Literal["ddp", "fsdp"] = Field(default="ddp", description="several processes: copied or sharded weights")
     evaluate_every: PositiveInt = Field(default=1, description="epochs between validations")
+    log_every: PositiveInt = Field(default=10, description="optimiser steps between lines of metrics")
+    save_every: int = Field(default=0, ge=0, description="optimiser steps between checkpoints; 0: by time only")
+    save_minutes: NonNegativeFloat = Field(default=15, description="between checkpoints in an epoch; 0: by step only")
+    keep_last: PositiveInt = Field(default=2, description="newest checkpoints kept, beside the best one")
+    tracking: tuple[Literal["tensorboard", "wandb"], ...] = Field(default=(), description="beside metrics.jsonl")
     data: DataConfig = DataConfig()
     model: ModelOptions = ModelOptions()
     augment: AugmentConfig = AugmentConfig()

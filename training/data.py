@@ -338,7 +338,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     ) -> None:
         self.classes, self.balance = classes, balance
         self.count, self.batch, self.seed, self.rank, self.processes = count, batch, seed, rank, processes
-        self.epoch = 0
+        self.epoch, self.first = 0, 0
+        """Epoch to draw, and the batch to begin with: a run that goes on in mid-epoch has had those before."""
         per_step = batch * processes * group
         if count < per_step:
             raise ValueError(
@@ -355,7 +356,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             order = rng.permutation(self.count)
         else:
             order = balanced_order(self.classes, self.balance, rng)
-        for position in range(self.batches):
+        for position in range(self.first, self.batches):
             start = (position * self.processes + self.rank) * self.batch
             yield [(self.epoch, int(index)) for index in order[start : start + self.batch]]
 

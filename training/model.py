@@ -48,6 +48,21 @@ class MultiBranchBlock(nn.Module):
         return x + self.merge(functional.gelu(torch.stack([branch(x) for branch in self.branches]).sum(dim=0)))
 
 
+class PatchEmbedding(nn.Conv2d):
+    """Convolution whose stride is its kernel, computed as one matrix product of patches.
+
+    CFSA's weights need the gradient of the pixels, which a plain X-CLIP does not; convolution kernels take some ten
+    times as long for it as a product does.
+    """
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, W', H / P, W / P)."""
+        side = self.kernel_size[0]
+        patches = pixels.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (N, C, h, P, w, P)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (N, h, w, C P P)
+        return functional.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class CrossFrameAggregator(nn.Module):
     """CFSA: the three differences, weighted and mixed into the channels that the patch embedding sees.
 
@@ -77,11 +92,22 @@ class CrossFrameAggregator(nn.Module):
     def forward(self, differences: Tensor, weights: Tensor | None) -> Tensor:
         """(B, T, 3, H, W) differences, (B, T, 2) weights or None -> (B, T, C, h, w)."""
         batch, time = differences.shape[:2]
-        x = (differences - self.offset[:, None, None]) * self.gain[:, None, None]
+        x = differences.flatten(0, 1)  # (N, 3, H, W)
+        scale = self.gain.expand(x.shape[0], -1)
         if weights is not None:
             of_mean = torch.ones_like(weights[..., :1])
-            x = x * torch.cat([weights, of_mean], dim=-1)[..., None, None]
-        x = self.stem(self.mix(self.residual(x.flatten(0, 1))))  # (B*T, C, h, w)
+            scale = scale * torch.cat([weights, of_mean], dim=-1).flatten(0, 1)  # (N, 3)
+        if isinstance(self.residual, nn.Identity) and isinstance(self.mix, nn.Conv2d):
+            # Offset, gain, weights and 1x1 mixing are one matrix a frame, so a single pass over the pixels; convolution
+            # kernels take thirty times as long for three channels. In float32: half precision would round before the
+            # offset is off.
+            with torch.autocast(x.device.type, enabled=False):
+                matrix = self.mix.weight.flatten(1) * scale[:, None, :]  # (N, 3, 3)
+                shift = -(matrix @ self.offset).unsqueeze(-1)
+                x = torch.baddbmm(shift, matrix, x.flatten(2)).unflatten(2, x.shape[2:])
+        else:
+            x = self.mix(self.residual((x - self.offset[:, None, None]) * scale[..., None, None]))
+        x = self.stem(x)  # (N, C, h, w)
         return x.unflatten(0, (batch, time))
 
 
@@ -100,6 +126,7 @@ class MSPNet(nn.Module):
         self.card: ModelCard | None = None
         self.aggregator = CrossFrameAggregator(config)
         self.xclip = XCLIPModel(_xclip_config(config))
+        self.xclip.vision_model.embeddings.patch_embedding.__class__ = PatchEmbedding  # its weights stay as they are
         _restart_as_published(self.xclip)
         _leave_out(self.xclip, config)
         if config.gradient_checkpointing:

@@ -212,11 +212,10 @@ def _train(settings: DemoSettings, name: str, dataset: Path, advance: Advance) -
             *settings.training,
         ],
     )
-    unfinished = (run / "checkpoints" / "last.pt").exists()
     summary = train(
         config,
         lambda state: advance(state.done, state.total) if state.phase == "train" else None,
-        resume=unfinished,
+        resume=True,
     )
     results = test(config, summary.checkpoint)
     return {

@@ -253,7 +253,7 @@ STEP = """
 import resource, torch
 from torch.nn.functional import cross_entropy
 from training.config import MSPNetConfig, load_config
-from training.loop import parameter_groups
+from training.optimizer import parameter_groups
 from training.model import MSPNet
 
 config = load_config("vit-b-16")
