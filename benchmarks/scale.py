@@ -135,9 +135,8 @@ def _config(index: Path, root: Path, workers: int) -> DegradeConfig:
 
 def status(root: Path) -> dict[str, Any]:
     """``lps data status`` as a command."""
-    entry = "from cli.main import main; main()"
     started_s = time.monotonic()
-    subprocess.run([sys.executable, "-c", entry, "data", "status", str(root)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "cli.main", "data", "status", str(root)], check=True, capture_output=True)
     return {"seconds": time.monotonic() - started_s}
 
 

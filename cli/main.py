@@ -58,3 +58,7 @@ def main() -> None:
 
     Exit status: 0 all done; 1 something failed, and what failed is listed; 2 wrong usage.
     """
+
+
+if __name__ == "__main__":  # python -m cli.main, as torchrun starts it
+    main(prog_name="lps")
