@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from .common import SIZE, json_option, print_json, progress_display
+from .common import SIZE, json_option, list_failures, print_json, progress_display, stopped
 
 if TYPE_CHECKING:
     from dataset_builder.replay.ingest import ReplaySummary
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 _NAMINGS = click.Choice(["auto", "ntu", "p3ar-pku", "folders", "csv"])
 _LISTED = 20
-_INTERRUPTED = 130
 
 
 @click.command("replay-map")
@@ -51,7 +50,7 @@ def replay_map_command(ctx: click.Context, src: Path, map_path: Path, naming: st
         )
     else:
         click.echo(f"{map_path}: {len(built.entries)} clips, {built.played_frames} frames")
-    _list("files refused", [str(problem) for problem in index.problems], str(src))
+    list_failures("files refused", [str(problem) for problem in index.problems], str(src))
     ctx.exit(1 if index.problems else 0)
 
 
@@ -116,8 +115,7 @@ def ingest_replay_command(
         with _stages() as update:
             summary = ingest_replay(config, update)
     except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on from here", err=True)
-        ctx.exit(_INTERRUPTED)
+        stopped(ctx)
     _report(summary, as_json)
     ctx.exit(0 if summary.ok else 1)
 
@@ -166,15 +164,5 @@ def _report(summary: ReplaySummary, as_json: bool) -> None:
         if len(lossy) > _LISTED:
             click.echo(f"  and {len(lossy) - _LISTED} more: {summary.directory / 'replay.txt'}")
     more = f"lps data status {summary.directory}"
-    _list("failed", [f"{name}: {error}" for name, error in summary.failed], more)
-    _list("played clips that could not be compared", [f"{p}: {reason}" for p, reason in summary.problems], more)
-
-
-def _list(title: str, items: list[str], more: str) -> None:
-    """Failures on stderr, one line each; past the first few, where to see the rest."""
-    if items:
-        click.echo(f"{title}: {len(items)}", err=True)
-        for item in items[:_LISTED]:
-            click.echo(f"  {item}", err=True)
-        if len(items) > _LISTED:
-            click.echo(f"  and {len(items) - _LISTED} more: {more}", err=True)
+    list_failures("failed", [f"{name}: {error}" for name, error in summary.failed], more)
+    list_failures("played clips that could not be compared", [f"{p}: {reason}" for p, reason in summary.problems], more)

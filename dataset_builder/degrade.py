@@ -18,7 +18,7 @@ from lps_sim.film import FilmModel
 
 from .clip import ClipResult, ClipSettings, ClipTask
 from .config import DegradeConfig
-from .index import Index, build_index
+from .index import Index, is_index_file, open_index
 from .layout import FILM_FILE, claim_dataset, library_versions
 from .manifest import Manifest
 from .places import Place, locations_for, opened, place_at
@@ -91,7 +91,8 @@ def degrade_dataset(config: DegradeConfig, on_progress: OnProgress | None = None
     camera = camera_fields(config)
     codec = config.codec()
     _check_place(config)
-    index = _load_index(config)
+    kept_index = config.destination / INDEX_FILE if isinstance(config.destination, Path) else None
+    index = open_index(config.source, config.naming, kept_index)
     if not index.entries:
         reasons = "; ".join(map(str, index.problems[:3])) or "it is empty"
         raise ValueError(f"{config.source}: no usable clip in it: {reasons}")
@@ -107,8 +108,8 @@ def degrade_dataset(config: DegradeConfig, on_progress: OnProgress | None = None
             places[layers] = stack.enter_context(opened(location, root))
             if layers and film is not None:
                 places[layers].keep_film(film)
-        if isinstance(config.destination, Path) and not _is_index(config):
-            index.save(config.destination / INDEX_FILE)
+        if kept_index is not None and not is_index_file(config.source, config.naming):
+            index.save(kept_index)
         manifests = {layers: place.manifest for layers, place in places.items()}
         todo = plan(index, manifests, codec.get("clips_per_shard"), share, config.retry_failed)
         for place in places.values():
@@ -259,21 +260,6 @@ def camera_fields(config: DegradeConfig) -> dict[str, Any]:
     if config.camera is None:
         return {"fov_deg": config.field_of_view_deg}
     return Camera.from_yaml(config.camera).to_dict()
-
-
-def _is_index(config: DegradeConfig) -> bool:
-    return isinstance(config.source, Path) and not config.source.is_dir() and config.naming != "csv"
-
-
-def _load_index(config: DegradeConfig) -> Index:
-    if isinstance(config.source, Path) and not config.source.exists():
-        raise ValueError(f"{config.source}: no such file or folder")
-    if _is_index(config):
-        return Index.load(config.source)
-    cache = None
-    if isinstance(config.destination, Path) and (config.destination / INDEX_FILE).is_file():
-        cache = Index.load(config.destination / INDEX_FILE)
-    return build_index(config.source, config.naming, cache=cache)
 
 
 def _dataset_settings(

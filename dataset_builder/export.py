@@ -36,14 +36,13 @@ from .formats.base import ClipReader, PayloadDigest
 from .layout import (
     FILM_FILE,
     MANIFEST_FILE,
-    PARTIAL,
     claim_dataset,
-    clear_partial,
     dataset_digest,
     library_versions,
     locked,
     read_dataset,
     remove_clip,
+    unfinished_files,
 )
 from .manifest import ClipRow, Manifest
 from .runners.pool import WorkerDied, run_tasks
@@ -181,8 +180,7 @@ def export_dataset(config: ExportConfig, on_progress: Callable[[int, int, str], 
         stack.enter_context(locked(root))
         claim_dataset(root, _settings(dataset, job, pixels))
         _keep_film(source, root)
-        clear_partial(root)
-        stack.callback(shutil.rmtree, root / PARTIAL, ignore_errors=True)
+        stack.enter_context(unfinished_files(root))
         manifest = stack.enter_context(Manifest(root / MANIFEST_FILE, writable=True))
         manifest.add(_rows(source, names), codec.get("clips_per_shard"))
         seal_ready(root, manifest)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 
 from lps_sim.errors import UnknownNameError
 from lps_sim.files import write_atomic
@@ -204,6 +205,23 @@ def build_index(
             problems.append(Problem(item.path, result))
     problems.sort(key=lambda problem: problem.path)
     return Index(tree.root, naming, tuple(entries), tuple(problems), tuple(sorted(excluded)))
+
+
+def is_index_file(source: Location, naming: str) -> bool:
+    """Whether a source is an index file already, and no folder, URL or CSV file to be indexed."""
+    return isinstance(source, Path) and not source.is_dir() and naming != "csv"
+
+
+def open_index(source: Location, naming: str, kept: Path | None) -> Index:
+    """The index of a source: read, where it is an index file, else built, with the one ``kept`` earlier as a cache.
+
+    Raises ValueError when there is no such file or folder, and as :meth:`Index.load` and :func:`build_index`.
+    """
+    if isinstance(source, Path) and not source.exists():
+        raise ValueError(f"{source}: no such file or folder")
+    if is_index_file(source, naming):
+        return Index.load(source)
+    return build_index(source, naming, cache=Index.load(kept) if kept is not None and kept.is_file() else None)
 
 
 def _probe(

@@ -142,10 +142,15 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def clear_partial(root: Path) -> None:
-    """Remove what an interrupted run left unfinished. Call while holding the lock."""
+@contextlib.contextmanager
+def unfinished_files(root: Path) -> Iterator[None]:
+    """The folder of unfinished files, for a run's time: emptied at its start and gone at its end. Hold the lock."""
     shutil.rmtree(root / PARTIAL, ignore_errors=True)
     (root / PARTIAL).mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(root / PARTIAL, ignore_errors=True)
 
 
 def mean_path(name: str) -> str:

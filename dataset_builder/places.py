@@ -25,10 +25,10 @@ from .layout import (
     FILM_FILE,
     MANIFEST_FILE,
     PARTIAL,
-    clear_partial,
     layers_name,
     locked,
     remove_clip,
+    unfinished_files,
 )
 from .manifest import PARTS, Manifest
 from .records import fetch_records
@@ -189,17 +189,12 @@ def place_at(location: Location, scratch: Path) -> Iterator[Path]:
 def opened(location: Location, root: Path) -> Iterator[Place]:
     """The data set whose folder ``root`` is locked and claimed, its manifest open for writing."""
     remote = Remote(location) if isinstance(location, str) else None
-    clear_partial(root)
-    try:
-        with Manifest(root / MANIFEST_FILE, writable=True) as manifest:
-            place = Place(location, root, manifest, remote)
-            try:
-                yield place
-            finally:
-                place.push()
-    finally:
-        clear_partial(root)
-        (root / PARTIAL).rmdir()
+    with unfinished_files(root), Manifest(root / MANIFEST_FILE, writable=True) as manifest:
+        place = Place(location, root, manifest, remote)
+        try:
+            yield place
+        finally:
+            place.push()
 
 
 def mirror_folder(url: str, scratch: Path) -> Path:

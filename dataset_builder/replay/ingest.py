@@ -22,17 +22,16 @@ from lps_sim.media import probe
 
 from ..clip import describe
 from ..formats import writer_class
-from ..index import Index, build_index
+from ..index import Index, is_index_file, open_index
 from ..layout import (
     DATASET_FILE,
     MANIFEST_FILE,
-    PARTIAL,
     claim_dataset,
-    clear_partial,
     library_versions,
     locked,
     read_dataset,
     remove_clip,
+    unfinished_files,
 )
 from ..manifest import ClipRow, Manifest, StoredClip
 from .alignment import Alignment, align, by_offset
@@ -119,8 +118,7 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
         tell("hashing the recording", 0, None)
         recording = Recording(config.recording, root / REPLAY_FOLDER, config.threads)
         claim_dataset(root, _settings(config, recording, replay_map))
-        clear_partial(root)
-        stack.callback(_drop_partial, root)
+        stack.enter_context(unfinished_files(root))
         manifest = stack.enter_context(Manifest(root / MANIFEST_FILE, writable=True))
         alignment, signatures = _aligned(config, recording, replay_map, manifest, tell)
         cuts = tuple(cut_clips(replay_map, alignment, config.max_gap, signatures))
@@ -178,11 +176,6 @@ def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap)
     }
 
 
-def _drop_partial(root: Path) -> None:
-    clear_partial(root)
-    (root / PARTIAL).rmdir()
-
-
 def _aligned(
     config: ReplayConfig, recording: Recording, replay_map: ReplayMap, manifest: Manifest, tell: OnProgress
 ) -> tuple[Alignment, Signatures | None]:
@@ -213,14 +206,12 @@ def _aligned(
 
 def _played_index(config: ReplayConfig, folder: Path) -> Index:
     """The index of the played clips; of a folder it is kept, so that files are not probed again."""
-    source = config.played
-    if source is None or not source.exists():
-        raise ValueError(f"{source}: no such file or folder")
-    if not source.is_dir() and config.naming != "csv":
-        return Index.load(source)
+    if config.played is None:
+        raise ValueError(f"{config.played}: no such file or folder")
     kept = folder / _INDEX_FILE
-    index = build_index(source, config.naming, cache=Index.load(kept) if kept.is_file() else None)
-    index.save(kept)
+    index = open_index(config.played, config.naming, kept)
+    if not is_index_file(config.played, config.naming):
+        index.save(kept)
     return index
 
 
