@@ -14,9 +14,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+# No fused or reordered arithmetic: which products are fused, and how sums are split, changes between code that was just
+# compiled, the same code from the cache, and other processors, and with it single codes of a clip and its hash.
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Codes are finite: minimum and maximum are then one instruction.
-_FINITE = {**_OPTIONS, "fastmath": {"contract", "reassoc", "nsz", "nnan", "ninf"}}
+_FINITE = {**_OPTIONS, "fastmath": {"nnan", "ninf", "nsz"}}
 
 
 @njit(**_OPTIONS)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# No fused or reordered arithmetic, see frame_kernels.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-_FINITE = {**_OPTIONS, "fastmath": {"contract", "nnan", "ninf", "nsz"}}
+_FINITE = {**_OPTIONS, "fastmath": {"nnan", "ninf", "nsz"}}
 
 
 _HORIZON = 16  # powers of a pole of -0.32: 1e-8 is left, nothing in float32
@@ -100,7 +101,7 @@ def _along_rows(a, b, c, d, z, tail):
         a[x], b[x], c[x], d[x] = p, q, r, s
 
 
-@njit(fastmath={"contract"}, **_OPTIONS)
+@njit(**_OPTIONS)
 def warp(source, rows, columns, weight, out):
     """Cubic B-spline at given positions, times a weight.
 
@@ -131,7 +132,7 @@ def warp(source, rows, columns, weight, out):
                 out[c, r, q] = total * node
 
 
-@njit(fastmath={"contract"}, **_OPTIONS)
+@njit(**_OPTIONS)
 def warp_quintic(source, rows, columns, weight, out):
     """:func:`warp` with the quintic B-spline; positions at least 2 and at most the size minus 3 (not checked)."""
     weight_y, weight_x = np.empty(6, np.float32), np.empty(6, np.float32)
@@ -166,7 +167,7 @@ def _quintic(t, weights):
     weights[3] = unit * (66 - s2 * (60 - s2 * (30 - 10 * s)))
 
 
-@njit(fastmath={"contract"}, **_OPTIONS)
+@njit(**_OPTIONS)
 def spread_columns(source, start, taps, out):
     """Resample rows with banded weights: (3, h, w), start (W,), taps (W, K) -> (h, 3 W) interleaved."""
     for y in range(source.shape[1]):
@@ -182,7 +183,7 @@ def spread_columns(source, start, taps, out):
             line[3 * x], line[3 * x + 1], line[3 * x + 2] = red, green, blue
 
 
-@njit(fastmath={"contract"}, **_OPTIONS)
+@njit(**_OPTIONS)
 def _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row):
     """One row of linear sensor signal: banded column resampling, unscattered light, veil, vignetting x exposure."""
     weights, first = taps[y], start[y]
@@ -227,7 +228,7 @@ def _round(row, top, place):
         place[j] = np.int32(min(max(row[j], np.float32(0.0)), np.float32(1.0)) * top + np.float32(0.5))
 
 
-@njit(fastmath={"contract"}, **_OPTIONS)
+@njit(**_OPTIONS)
 def finish_codes(
     source, start, taps, direct, direct_weight, veil, gain, noise, pool, pattern, offsets, pattern_offsets, codes, out
 ):

@@ -13,7 +13,7 @@ from ..yuv import LUMA_WEIGHTS
 
 _LUMA_SCALE_BITS, _CHROMA_SCALE_BITS = 15, 17  # of 8-bit codes: the most that keeps the sums below 2^24
 _CHROMA_PARTS = 16  # a chroma sample's pixels, weights counted
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 def whole_weights(matrix: str, bits: int) -> np.ndarray:

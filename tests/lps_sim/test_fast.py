@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from lps_sim import Camera, Degrader, FilmModel, apply_film
 from lps_sim.fast import FITS
 from lps_sim.film import FilmGeometry
+from lps_sim.media import EncoderSettings, write_video
 from lps_sim.operator import BORDERS
 from lps_sim.plan import plan_sampling
 from lps_sim.resampling import Cells, area_matrix, splat_matrix
@@ -281,3 +285,31 @@ def test_bad_settings_are_named_with_their_rule(change, message):
 def test_frames_of_another_kind_are_refused(frames):
     with pytest.raises(ValueError, match=r"frames must be uint8 \(T, H, W, 3\)"):
         Degrader(None, 0, Camera(8, 8, 9.0))(frames)
+
+
+def test_kernels_just_compiled_and_from_the_cache_give_the_same_codes(tmp_path):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 255, (8, 18, 32, 3), dtype=np.uint8).repeat(10, axis=1).repeat(10, axis=2)
+    write_video(tmp_path / "clip.mp4", list(blocks), 10, EncoderSettings(pixel_format="yuv420p"))  # read as planes
+    code = (
+        "import hashlib, sys\n"
+        "from lps_sim import Camera, Degrader, FilmModel\n"
+        "from lps_sim.media import iter_pictures\n"
+        "camera = Camera.from_field_of_view(320, 180, 70.0)\n"
+        "pictures = list(iter_pictures(sys.argv[1]))\n"
+        "for film in ('p3ar-10layer', 'rough'):\n"
+        "    degrade = Degrader(FilmModel.load(film), 10, camera, (112, 112), seed=1)\n"
+        "    print(hashlib.sha256(degrade.degrade(pictures).tobytes()).hexdigest())\n"
+    )
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    command = [sys.executable, "-c", code, str(tmp_path / "clip.mp4")]
+    compiled, cached = (
+        subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert any((tmp_path / "cache").rglob("*.nbc"))
+    assert compiled == cached
