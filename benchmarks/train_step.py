@@ -16,7 +16,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class RandomClips:
     def names(self) -> list[str]:
         """Enough clips that no epoch ends, and nothing is saved, while steps are measured."""
         return list(self._names)
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """None."""
+        return []
 
     def frame_count(self, name: str) -> int:
         """Frames of a clip."""

@@ -131,6 +131,10 @@ class TrainingDisplay:
             if not self.quiet:
                 self._bar.console.print(f"goes on after step {progress.done} of {progress.total}", highlight=False)
             return
+        if progress.phase == "note":
+            if not self.quiet:
+                self._bar.console.print(progress.text, highlight=False)
+            return
         text = description(progress.phase, progress.detail)
         if progress.phase != "validate":
             self._bar.update(self._task, completed=progress.done, total=progress.total)

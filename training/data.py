@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,6 +46,9 @@ class ClipReader(Protocol):
 
     def names(self) -> list[str]:
         """Names of all whole clips."""
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """Those of the clips whose files are missing or cut short."""
 
     def frame_count(self, name: str) -> int:
         """Frames of a clip."""
@@ -126,6 +129,16 @@ def plan_data(names: Sequence[str], config: DataConfig, heads: Sequence[str]) ->
         if not clips:
             raise ValueError(f"data: no {side} clips among the {len(names)} of the data set ({_rule(config)})")
     return DataPlan(train, validation, test, _labels(train, validation + test, heads), outside)
+
+
+def require_whole(reader: ClipReader, names: Sequence[str]) -> None:
+    """Raise ValueError, with the first names, when files of clips are missing or cut short."""
+    absent = reader.absent(names)
+    if absent:
+        raise ValueError(
+            f"data: {len(absent)} of {len(names)} clips have no whole file: {_few(absent)}; "
+            "lps data verify tells which, lps data degrade makes them again"
+        )
 
 
 def _labels(train: Sequence[str], others: Sequence[str], heads: Sequence[str]) -> Labels:

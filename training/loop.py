@@ -26,7 +26,17 @@ from .augment import colour_matrices, crop_flip, crop_flip_maps, mix_clips
 from .checkpoint import ModelCard, save_model
 from .config import DataConfig, MSPNetConfig, TrainConfig, dump_config
 from .criterion import Criterion, LossRecord, add_terms, mean_terms
-from .data import ClipDataset, ClipReader, EpochBatches, Labels, collate, frame_tensors, open_dataset, plan_data
+from .data import (
+    ClipDataset,
+    ClipReader,
+    EpochBatches,
+    Labels,
+    collate,
+    frame_tensors,
+    open_dataset,
+    plan_data,
+    require_whole,
+)
 from .evaluate import predict
 from .ifns import network_input
 from .model import MSPNet
@@ -48,6 +58,9 @@ from .text import tokenize_classes
 from .trackers import MetricsLog, Pace, Progress, memory_figures, require_trackers, start_trackers
 from .weights import load_pretrained
 
+FROZEN_RANDOM_TEXT = (
+    "the text tower is frozen at random values: give weights, or set model.freeze_text=false so that it learns"
+)
 SCALE_CLIPS = 64
 """Training clips from which the spread of the differences is measured."""
 
@@ -106,6 +119,7 @@ def train(
     heads = [head for head, weight in config.loss.privacy.items() if weight > 0]
     reader = reader or open_dataset(config.data)
     plan = plan_data(reader.names(), config.data, heads)
+    require_whole(reader, plan.train + plan.validation)
     if len(plan.labels.actions) < 2:
         raise ValueError(f"data: the training clips must show at least 2 actions, got {list(plan.labels.class_names)}")
     accelerator = accelerator_of(config)
@@ -138,6 +152,9 @@ def train(
     tokens = tokenize_classes(plan.labels.class_names, config.tokenizer, config.weights)
     model = MSPNet(model_config(config, plan.labels, tokens.vocab_size, tokens.input_ids.shape[1]))
     notes = [str(load_pretrained(model, config.weights))] if config.weights else []
+    if config.model.freeze_text and not config.weights:
+        notes.append(FROZEN_RANDOM_TEXT)
+        report(Progress("note", 0, 0, text=FROZEN_RANDOM_TEXT))
     if config.data.normalise:
         set_input_scale(model, train_set, config.data, film)
     frozen_text = config.model.freeze_text

@@ -22,12 +22,14 @@ from .config import TrainConfig
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a run for a display: ``phase`` is decode, resume, train or validate; ``detail`` has figures by name."""
+    """State of a run for a display: ``phase`` is note (``text``), decode, resume, train or validate; ``detail`` has
+    figures by name."""
 
     phase: str
     done: int
     total: int
     detail: dict[str, float] = field(default_factory=dict)
+    text: str = ""
 
 
 class Pace:

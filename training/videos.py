@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,10 @@ class VideoClips:
     def names(self) -> list[str]:
         """Names of all clips."""
         return list(self.paths)
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """Those of the clips whose files are missing."""
+        return [name for name in names if not self._path(name).is_file()]
 
     def frame_count(self, name: str) -> int:
         """Frames of a clip."""

@@ -273,6 +273,7 @@ class ClipFacts(NamedTuple):
     fps: str
     label: str
     output: str
+    bytes: int
 
 
 class ClipReader:
@@ -289,7 +290,7 @@ class ClipReader:
         self.dataset = read_dataset(self.root)
         with Manifest(self.root / MANIFEST_FILE) as manifest:
             self._clips = {
-                row.name: ClipFacts(row.frames, row.fps, row.label, sys.intern(row.output))
+                row.name: ClipFacts(row.frames, row.fps, row.label, sys.intern(row.output), row.output_bytes)
                 for row in manifest.rows("done")
                 if self._readable(row)
             }
@@ -306,6 +307,14 @@ class ClipReader:
     def names(self) -> list[str]:
         """Names of the finished clips, sorted."""
         return list(self._clips)
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """Those of the clips whose files are missing or not as long as the manifest says; nothing is decoded."""
+        return [name for name in names if not self._stands(self._facts(name))]
+
+    def _stands(self, facts: ClipFacts) -> bool:
+        path = self.root / facts.output
+        return path.is_file() and path.stat().st_size == facts.bytes
 
     def frame_count(self, name: str) -> int:
         """Number of frames of a clip."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from lps_sim.media import MediaError
 
-from .base import ClipReader, ClipWriter, write_synced
+from .base import ClipFacts, ClipReader, ClipWriter, write_synced
 
 
 class FramesWriter(ClipWriter):
@@ -67,6 +67,9 @@ class FramesReader(ClipReader):
     """Reads single JPEG files."""
 
     writer = FramesWriter
+
+    def _stands(self, facts: ClipFacts) -> bool:
+        return (self.root / facts.output / f"{facts.frames - 1}.jpg").is_file()
 
     def _read(self, name: str, indices: list[int]) -> Iterator[np.ndarray]:
         folder = self.root / FramesWriter.output_path(name)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from ..manifest import PARTS, SHARDS, ClipRow
+from ..layout import MANIFEST_FILE
+from ..manifest import PARTS, SHARDS, ClipRow, Manifest
 from .base import BLOCK_BYTES, ClipReader, ClipWriter
 
 
@@ -90,12 +91,24 @@ class ShardReader(ClipReader):
     def __init__(self, dataset_dir: str | os.PathLike[str]) -> None:
         super().__init__(dataset_dir)
         self._indices: dict[str, tuple[tuple[int, ...], ShardIndex]] = {}
+        with Manifest(self.root / MANIFEST_FILE) as manifest:
+            self._bytes = {shard.output: shard.bytes for shard in manifest.shards()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_indices": {}}
 
     def _readable(self, row: ClipRow) -> bool:
         return row.sealed
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        asked = list(names)
+        outputs = {self._facts(name).output for name in asked}
+        whole = {output for output in outputs if self._shard_stands(output)}
+        return [name for name in asked if self._facts(name).output not in whole]
+
+    def _shard_stands(self, output: str) -> bool:
+        path = self.root / output
+        return path.is_file() and path.stat().st_size == self._bytes.get(output)
 
     def payload(self, name: str) -> Iterator[bytes]:
         with self._opened(name) as (stream, index):

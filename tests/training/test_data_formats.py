@@ -6,8 +6,9 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader
 
 from dataset_builder.config import FORMATS
+from dataset_builder.formats import SHARDED
 from training.config import DataConfig
-from training.data import ClipDataset, Labels, collate, open_dataset
+from training.data import ClipDataset, Labels, collate, open_dataset, require_whole
 
 from ..dataset_builder.test_formats import CODEC_ERROR_DN, moving_clip, write_dataset
 from .toy import FRAMES, SIDE, MovingBlobs
@@ -65,3 +66,26 @@ def test_two_reading_processes_give_the_samples_of_this_one(datasets, start):
         assert torch.equal(batch["mean"], truth["mean"])
         names += batch["name"]
     assert np.unique(names, return_counts=True)[1].tolist() == [len(FORMATS)] * len(SOURCE.names())
+
+
+def last_file_of(dataset, format_name):
+    folders = {"mp4": "clips", "frames": "frames", "hdf5": "shards", "webdataset": "shards"}
+    files = [path for path in (dataset / folders[format_name]).rglob("*") if path.is_file()]
+    return max(files, key=lambda path: (path.parent, len(path.name), path.name))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_clip_without_its_file_is_named_before_anything_is_decoded(tmp_path, format_name):
+    clips = {name: SOURCE.read(name, range(FRAMES)) for name in SOURCE.names()[:2]}
+    write_dataset(tmp_path / "set", format_name, clips)
+    reader = open_dataset(DataConfig(dataset=tmp_path / "set", frames=4, gap=2, size=SIDE))
+    require_whole(reader, sorted(clips))
+    lost = last_file_of(tmp_path / "set", format_name)
+    if format_name in ("mp4", "hdf5"):
+        lost.write_bytes(lost.read_bytes()[:-100])
+    else:
+        lost.unlink()
+    absent = reader.absent(sorted(clips))
+    assert absent == (sorted(clips) if format_name in SHARDED else sorted(clips)[-1:])
+    with pytest.raises(ValueError, match=rf"{len(absent)} of 2 clips have no whole file: .*{absent[0]}"):
+        require_whole(reader, sorted(clips))

@@ -12,7 +12,7 @@ from training import evaluate
 from training.checkpoint import load_model
 from training.config import OptimConfig, load_config
 from training.criterion import NonFiniteLossError
-from training.loop import train
+from training.loop import FROZEN_RANDOM_TEXT, train
 from training.model import MSPNet
 from training.optimizer import parameter_groups, rate_factor
 
@@ -150,7 +150,9 @@ def test_groups_raise_message_and_prompt_rates_and_spare_vectors_from_decay():
 
 def test_a_frozen_text_tower_does_not_change_and_costs_no_optimiser_state(tmp_path):
     frozen = {"optim": {"epochs": 1}, "model": {"freeze_text": True}}
-    trained = train(load_config(toy_config(tmp_path / "run", **frozen)), reader=READER)
+    said = []
+    config = load_config(toy_config(tmp_path / "run", **frozen))
+    trained = train(config, on_progress=lambda state: said.append(state.text), reader=READER)
     still = train(load_config(toy_config(tmp_path / "still", **{**frozen, "optim": {"rate": 1e-30}})), reader=READER)
     after, before = load_file(trained.checkpoint), load_file(still.checkpoint)
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
@@ -162,6 +164,9 @@ def test_a_frozen_text_tower_does_not_change_and_costs_no_optimiser_state(tmp_pa
     held = set(state["optimizer"]["state"])
     assert "xclip.visual_projection.weight" in held
     assert not text & held
+    # its values are random here, which no run should pass over in silence
+    assert FROZEN_RANDOM_TEXT in said
+    assert FROZEN_RANDOM_TEXT in trained.notes
 
 
 def test_data_of_a_single_action_are_refused(tmp_path):

@@ -24,6 +24,9 @@ class MovingBlobs:
     def names(self):
         return list(self._names)
 
+    def absent(self, names):
+        return []
+
     def frame_count(self, name):
         return FRAMES
 
