@@ -14,8 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# No fused or reordered arithmetic: which products are fused, and how sums are split, changes between code that was just
-# compiled, the same code from the cache, and other processors, and with it single codes of a clip and its hash.
+from .fused import dot, fma
+
+# The compiler must neither fuse products nor reorder sums: it does so otherwise in code that was just compiled than in
+# the same code from the cache, and then single codes of a clip change, and its hash. Both are written out where they pay.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Codes are finite: minimum and maximum are then one instruction.
 _FINITE = {**_OPTIONS, "fastmath": {"nnan", "ninf", "nsz"}}
@@ -38,12 +40,8 @@ def _drop_row(sums, halves, start_x, taps_x, natural, out, cell_row):
         else:
             natural[:] = row[: natural.size]
         for cell in range(start_x.size):
-            # Slices, whose indices cannot be negative, are what the compiler turns into vectors.
-            pixels, weights = natural[start_x[cell] : start_x[cell] + count], taps_x[cell]
-            total = np.float32(0.0)
-            for k in range(count):
-                total += weights[k] * pixels[k]
-            cells[cell] = total
+            first = start_x[cell]
+            cells[cell] = dot(natural[first : first + count], taps_x[cell])
         row[:] = 0.0
 
 
@@ -52,11 +50,11 @@ def _add(light, near, far, here, there):
     """Add a row of light to one cell row, and to the next unless its weight is 0."""
     if far == 0:
         for x in range(light.size):
-            here[x] += near * light[x]
+            here[x] = fma(near, light[x], here[x])
     else:
         for x in range(light.size):
-            here[x] += near * light[x]
-            there[x] += far * light[x]
+            here[x] = fma(near, light[x], here[x])
+            there[x] = fma(far, light[x], there[x])
 
 
 @njit(**_OPTIONS)
@@ -64,11 +62,11 @@ def _add_two(light, below, near, near_below, far, far_below, here, there):
     """:func:`_add` for two rows that share their cells."""
     if far == 0 and far_below == 0:
         for x in range(light.size):
-            here[x] += near * light[x] + near_below * below[x]
+            here[x] = fma(near, light[x], fma(near_below, below[x], here[x]))
     else:
         for x in range(light.size):
-            here[x] += near * light[x] + near_below * below[x]
-            there[x] += far * light[x] + far_below * below[x]
+            here[x] = fma(near, light[x], fma(near_below, below[x], here[x]))
+            there[x] = fma(far, light[x], fma(far_below, below[x], there[x]))
 
 
 @njit(**_OPTIONS)
@@ -116,8 +114,8 @@ def _grey_row(pairs, scale, shift, grey):
     half = grey.size // 2
     even, odd = grey[: pairs.size], grey[half : half + pairs.size]
     for x in range(pairs.size):
-        even[x] = scale * np.float32(pairs[x] & np.uint16(255)) - shift
-        odd[x] = scale * np.float32(pairs[x] >> np.uint16(8)) - shift
+        even[x] = fma(scale, np.float32(pairs[x] & np.uint16(255)), -shift)
+        odd[x] = fma(scale, np.float32(pairs[x] >> np.uint16(8)), -shift)
 
 
 @njit(**_OPTIONS)
@@ -133,10 +131,10 @@ def _colour_rows(u, v, u_below, v_below, matrix, colour):
     for x in range(u.size):
         u0, u1 = np.float32(u[x]) - middle, np.float32(u_below[x]) - middle
         v0, v1 = np.float32(v[x]) - middle, np.float32(v_below[x]) - middle
-        this_u, this_v = near * u0 + far * u1, near * v0 + far * v1
-        next_u, next_v = far * u0 + near * u1, far * v0 + near * v1
+        this_u, this_v = fma(near, u0, far * u1), fma(near, v0, far * v1)
+        next_u, next_v = fma(far, u0, near * u1), fma(far, v0, near * v1)
         red[x], red_below[x] = red_v * this_v, red_v * next_v
-        green[x], green_below[x] = green_u * this_u + green_v * this_v, green_u * next_u + green_v * next_v
+        green[x], green_below[x] = fma(green_u, this_u, green_v * this_v), fma(green_u, next_u, green_v * next_v)
         blue[x], blue_below[x] = blue_u * this_u, blue_u * next_u
     for row in range(2):
         for c in range(3):
@@ -149,10 +147,10 @@ def _curve(code, bottom, top, low, straight, high):
     """Linear light of a code less the knee, clipped to bottom..top; see :class:`lps_sim.incoming.EotfPolynomial`."""
     code = max(min(code, top), bottom)
     bright = max(code, np.float32(0.0))
-    bright = ((((high[4] * bright + high[3]) * bright + high[2]) * bright + high[1]) * bright + high[0]) * bright
+    rise = fma(fma(fma(fma(high[4], bright, high[3]), bright, high[2]), bright, high[1]), bright, high[0])
     if straight:
-        return bright + (low[1] * code + low[0])
-    return bright + (((low[3] * code + low[2]) * code + low[1]) * code + low[0])
+        return fma(rise, bright, fma(low[1], code, low[0]))
+    return fma(rise, bright, fma(fma(fma(low[3], code, low[2]), code, low[1]), code, low[0]))
 
 
 @njit(**_FINITE)
@@ -172,12 +170,12 @@ def _light_row(grey, colour, centred, knee, low, high, light):
     near, far, both = np.float32(0.75), np.float32(0.25), np.float32(0.5)
     if centred:
         for x in range(here.size):
-            even[x] = _curve(grey_even[x] + (near * here[x] + far * before[x]), bottom, top, a, straight, b)
-            odd[x] = _curve(grey_odd[x] + (near * here[x] + far * after[x]), bottom, top, a, straight, b)
+            even[x] = _curve(fma(near, here[x], fma(far, before[x], grey_even[x])), bottom, top, a, straight, b)
+            odd[x] = _curve(fma(near, here[x], fma(far, after[x], grey_odd[x])), bottom, top, a, straight, b)
     else:
         for x in range(here.size):
             even[x] = _curve(grey_even[x] + here[x], bottom, top, a, straight, b)
-            odd[x] = _curve(grey_odd[x] + both * (here[x] + after[x]), bottom, top, a, straight, b)
+            odd[x] = _curve(fma(both, here[x] + after[x], grey_odd[x]), bottom, top, a, straight, b)
 
 
 @njit(**_OPTIONS)

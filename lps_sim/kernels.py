@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# No fused or reordered arithmetic, see frame_kernels.
+from .fused import fma
+
+# No fused or reordered arithmetic but what is written, see frame_kernels.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 _FINITE = {**_OPTIONS, "fastmath": {"nnan", "ninf", "nsz"}}
 
@@ -125,10 +127,10 @@ def warp(source, rows, columns, weight, out):
             node = weight[r, q]
             for c in range(3):
                 a, b, d, e = source[c, j], source[c, j + 1], source[c, j + 2], source[c, j + 3]
-                total = wy0 * (wx0 * a[i] + wx1 * a[i + 1] + wx2 * a[i + 2] + wx3 * a[i + 3])
-                total += wy1 * (wx0 * b[i] + wx1 * b[i + 1] + wx2 * b[i + 2] + wx3 * b[i + 3])
-                total += wy2 * (wx0 * d[i] + wx1 * d[i + 1] + wx2 * d[i + 2] + wx3 * d[i + 3])
-                total += wy3 * (wx0 * e[i] + wx1 * e[i + 1] + wx2 * e[i + 2] + wx3 * e[i + 3])
+                total = wy0 * fma(wx0, a[i], fma(wx1, a[i + 1], fma(wx2, a[i + 2], wx3 * a[i + 3])))
+                total += wy1 * fma(wx0, b[i], fma(wx1, b[i + 1], fma(wx2, b[i + 2], wx3 * b[i + 3])))
+                total += wy2 * fma(wx0, d[i], fma(wx1, d[i + 1], fma(wx2, d[i + 2], wx3 * d[i + 3])))
+                total += wy3 * fma(wx0, e[i], fma(wx1, e[i + 1], fma(wx2, e[i + 2], wx3 * e[i + 3])))
                 out[c, r, q] = total * node
 
 
@@ -148,8 +150,8 @@ def warp_quintic(source, rows, columns, weight, out):
                     line = source[c, j + k]
                     value = np.float32(0.0)
                     for n in range(6):
-                        value += weight_x[n] * line[i + n]
-                    total += weight_y[k] * value
+                        value = fma(weight_x[n], line[i + n], value)
+                    total = fma(weight_y[k], value, total)
                 out[c, r, q] = total * weight[r, q]
 
 
@@ -177,9 +179,9 @@ def spread_columns(source, start, taps, out):
             red = green = blue = np.float32(0.0)
             for k in range(weights.size):
                 cell = first + np.uint32(k)  # unsigned, as above
-                red += weights[k] * reds[cell]
-                green += weights[k] * greens[cell]
-                blue += weights[k] * blues[cell]
+                red = fma(weights[k], reds[cell], red)
+                green = fma(weights[k], greens[cell], green)
+                blue = fma(weights[k], blues[cell], blue)
             line[3 * x], line[3 * x + 1], line[3 * x + 2] = red, green, blue
 
 
@@ -193,11 +195,11 @@ def _light_row(y, source, start, taps, direct, direct_weight, veil, gain, row):
     for k in range(1, weights.size):
         line, weight = source[first + k], weights[k]
         for j in range(row.size):
-            row[j] += weight * line[j]
+            row[j] = fma(weight, line[j], row[j])
     if direct.shape[0]:
         share, own = direct_weight[y], direct[y]
         for j in range(row.size):
-            row[j] += share[j] * own[j]
+            row[j] = fma(share[j], own[j], row[j])
     red, green, blue = veil[0], veil[1], veil[2]
     factors = gain[y]
     for x in range(factors.size):
@@ -218,7 +220,8 @@ def finish_light(source, start, taps, direct, direct_weight, veil, gain, out):
 def _add_noise(row, temporal, fixed, shot, read, prnu):
     for j in range(row.size):
         signal = max(row[j], np.float32(0.0))
-        row[j] += signal * prnu * fixed[j] + np.sqrt(shot * signal + read) * temporal[j]
+        spread = np.sqrt(fma(shot, signal, read))
+        row[j] = fma(spread, temporal[j], fma(signal * prnu, fixed[j], row[j]))
 
 
 @njit(**_FINITE)
