@@ -17,7 +17,8 @@ from numba import njit
 from .fused import dot, fma
 
 # The compiler must neither fuse products nor reorder sums: it does so otherwise in code that was just compiled than in
-# the same code from the cache, and then single codes of a clip change, and its hash. Both are written out where they pay.
+# the same code from the cache, and then single codes of a clip change, and its hash. Where it pays, both are written
+# out.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Codes are finite: minimum and maximum are then one instruction.
 _FINITE = {**_OPTIONS, "fastmath": {"nnan", "ninf", "nsz"}}
