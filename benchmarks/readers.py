@@ -31,7 +31,8 @@ from dataset_builder.manifest import ClipRow, Manifest
 from lps_sim import Camera, Degrader, FilmModel
 from lps_sim.media import iter_frames, sample_clip
 from training.config import DataConfig
-from training.data import ClipDataset, Labels
+from training.data import ClipDataset
+from training.sides import Labels
 
 from .pipeline import ntu_names
 from .results import finish, number, table

@@ -18,8 +18,8 @@ from lps_sim import __version__
 from lps_sim.files import atomic_path
 
 from .config import MSPNetConfig
-from .data import Labels
 from .model import MSPNet
+from .sides import Labels
 
 FORMAT = "1"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .config import LossConfig
-from .data import Labels
+from .sides import Labels
 
 
 class NonFiniteLossError(ValueError):

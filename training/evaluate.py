@@ -16,12 +16,13 @@ from lps_sim.files import sha256_file, write_atomic
 
 from .checkpoint import ModelCard, load_model
 from .config import DataConfig, TrainConfig
-from .data import ClipDataset, ClipReader, collate, frame_tensors, open_dataset, plan_data, sample_of
+from .data import ClipDataset, collate, frame_tensors, open_dataset
 from .figures import plot_confusion, plot_reliability
 from .ifns import network_input
 from .model import MSPNet
 from .online import OnlineFilm, online_film
 from .scores import Predictions, save_predictions, score
+from .sides import ClipReader, plan_data, sample_of
 from .views import Views, mean_probabilities
 
 

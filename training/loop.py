@@ -26,17 +26,7 @@ from .augment import colour_matrices, crop_flip, crop_flip_maps, mix_clips
 from .checkpoint import ModelCard, save_model
 from .config import DataConfig, MSPNetConfig, TrainConfig, dump_config
 from .criterion import Criterion, LossRecord, add_terms, mean_terms
-from .data import (
-    ClipDataset,
-    ClipReader,
-    EpochBatches,
-    Labels,
-    collate,
-    frame_tensors,
-    open_dataset,
-    plan_data,
-    require_whole,
-)
+from .data import ClipDataset, EpochBatches, collate, frame_tensors, open_dataset
 from .evaluate import predict
 from .ifns import network_input
 from .model import MSPNet
@@ -54,6 +44,7 @@ from .parallel import (
 )
 from .run_state import Checkpoints, full_weights, names_digest
 from .scores import Predictions, top_k
+from .sides import ClipReader, Labels, plan_data, require_whole
 from .text import tokenize_classes
 from .trackers import MetricsLog, Pace, Progress, memory_figures, require_trackers, start_trackers
 from .weights import load_pretrained

@@ -12,7 +12,7 @@ import numpy as np
 from lps_sim.files import atomic_path
 from lps_sim.seeding import named_rng
 
-from .data import UNSEEN, Labels, sample_of
+from .sides import UNSEEN, Labels, sample_of
 
 BOOTSTRAP_DRAWS = 1000
 CALIBRATION_BINS = 15

@@ -5,7 +5,7 @@ import pytest
 
 from training.audit.attackers import AttackConfig, identity_attack, roc_auc
 from training.audit.protocol import identity_protocol
-from training.data import sample_of
+from training.sides import sample_of
 
 from .toy import FRAMES, SIDE, MovingBlobs
 

@@ -5,18 +5,9 @@ import pytest
 import torch
 
 from training.config import DataConfig
-from training.data import (
-    UNSEEN,
-    ClipDataset,
-    EpochBatches,
-    collate,
-    frame_tensors,
-    open_dataset,
-    plan_data,
-    read_name_list,
-    sample_of,
-)
+from training.data import ClipDataset, EpochBatches, collate, frame_tensors, open_dataset
 from training.resize import FINE, fit_frames
+from training.sides import UNSEEN, plan_data, read_name_list, sample_of
 from training.views import segment_indices
 
 from .toy import FRAMES, MovingBlobs

@@ -8,7 +8,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 from dataset_builder.config import FORMATS
 from dataset_builder.formats import SHARDED
 from training.config import DataConfig
-from training.data import ClipDataset, Labels, collate, open_dataset, require_whole
+from training.data import ClipDataset, collate, open_dataset
+from training.sides import Labels, require_whole
 
 from ..dataset_builder.test_formats import CODEC_ERROR_DN, moving_clip, write_dataset
 from .toy import FRAMES, SIDE, MovingBlobs

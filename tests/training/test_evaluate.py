@@ -7,7 +7,6 @@ import pytest
 
 from training import evaluate
 from training.config import load_config
-from training.data import UNSEEN, Labels
 from training.figures import confusion_figure, plot_confusion, plot_reliability, reliability_figure
 from training.loop import train
 from training.scores import (
@@ -22,6 +21,7 @@ from training.scores import (
     score,
     top_k,
 )
+from training.sides import UNSEEN, Labels
 from training.views import Views
 
 from .toy import MovingBlobs, toy_config

@@ -11,11 +11,11 @@ from cli.main import main
 from lps_sim.files import sha256_file, write_atomic
 from training.checkpoint import ModelCard, load_model, save_model
 from training.config import dump_config, load_config
-from training.data import Labels
 from training.export import EXPORT_TOLERANCE, InferencePath, export
 from training.hub import HubUnreachableError
 from training.model import MSPNet
 from training.pretrained import from_pretrained, run_facts, save_pretrained
+from training.sides import Labels
 
 from .test_model import IDS, small_model
 from .test_text import cache as cache

@@ -10,9 +10,10 @@ from dataset_builder.degrade import degrade_dataset
 from dataset_builder.formats import open_reader
 from lps_sim.media import VideoWriter
 from training.config import DataConfig, load_config
-from training.data import ClipDataset, Labels, collate, frame_tensors, open_dataset
+from training.data import ClipDataset, collate, frame_tensors, open_dataset
 from training.loop import train
 from training.online import OnlineFilm, draw_film, mean_indices, online_film
+from training.sides import Labels
 
 from .toy import MovingBlobs, toy_config
 

@@ -9,9 +9,9 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel, XCLIPModel
 
 from training.checkpoint import ModelCard, save_model
-from training.data import Labels
 from training.hub import HubUnreachableError
 from training.model import MSPNet
+from training.sides import Labels
 from training.weights import POSITIONS, load_pretrained
 
 from .test_model import IDS, SMALL, published

@@ -24,9 +24,10 @@ from lps_sim.seeding import named_rng, named_seed
 
 from ..augment import random_crop_flip
 from ..config import AugmentConfig, DataConfig
-from ..data import ClipReader, open_dataset, sample_of
+from ..data import open_dataset
 from ..resize import fit_frames, white_level
 from ..scores import BOOTSTRAP_DRAWS, bootstrap_interval, top_k
+from ..sides import ClipReader, sample_of
 from ..views import segment_indices
 from .protocol import identity_protocol
 

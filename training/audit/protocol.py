@@ -13,7 +13,7 @@ from dataset_builder.identity import (
     verification_pairs,
 )
 
-from ..data import sample_of
+from ..sides import sample_of
 
 
 @dataclass(frozen=True)
