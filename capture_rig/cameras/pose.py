@@ -157,7 +157,7 @@ def _parts(pose: ScreenPose, screen_size: tuple[int, int], camera: Camera) -> in
     if not on_screen.any():
         raise ValueError("pose: the screen is outside the camera's view")
     span = np.hypot(down, across)[on_screen]
-    skewed = np.abs(np.stack([down[on_screen][:, 0], across[on_screen][:, 1]])).max() > _ALIGNED * np.nanmin(span)
+    skewed = np.nanmax(np.abs(np.stack([down[on_screen][:, 0], across[on_screen][:, 1]]))) > _ALIGNED * np.nanmin(span)
     return max(math.ceil(float(np.nanmax(span)) - 1e-6), 2 if skewed else 1)
 
 

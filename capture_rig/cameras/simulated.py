@@ -22,8 +22,9 @@ from lps_sim.operator import ENGINES, FilmKey, check_border
 from lps_sim.seeding import named_rng
 from lps_sim.transfer import check_eotf_name, inverse_eotf
 
+from .counting import as_recorded
 from .pose import ScreenPose
-from .protocol import CameraFacts, CameraLostError, CameraRefusedError, Frame, SettingFact
+from .protocol import CameraFacts, CameraLostError, CameraRefusedError, CameraSettings, Frame, SettingFact
 from .simulated_optics import OpticalSetting, SimulatedOptics
 
 View = Callable[[float], NDArray[np.uint8]]
@@ -78,6 +79,7 @@ class SimulatedCamera:
     eotf, black_glow : the screen's transfer curve, and the share of its white that black pixels emit
     room_light : light that the room adds everywhere, in screen whites
     seed : of everything random
+    settings : what was asked of the camera, to be told in its facts; it is as the other arguments say
 
     Attributes that may be set between shots: ``layers``, ``pose``, ``engine``, ``capped`` (cap on: no light at all),
     ``unplugged`` (reads fail). ``truth`` lists a :class:`FrameTruth` of every frame of the run.
@@ -109,6 +111,7 @@ class SimulatedCamera:
         black_glow: float = 0.0,
         room_light: float = 0.0,
         seed: int = 0,
+        settings: CameraSettings | None = None,
     ) -> None:
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"fps must be above 0, got {fps:g}")
@@ -140,6 +143,7 @@ class SimulatedCamera:
         self.drop_rate, self.double_rate, self.silent_drops = drop_rate, double_rate, silent_drops
         self.border, self.eotf = check_border(border), check_eotf_name(eotf)
         self.black_glow, self.room_light, self.seed = black_glow, room_light, seed
+        self._asked = settings or CameraSettings()
         self.capped = self.unplugged = False
         self.truth: list[FrameTruth] = []
         self._optics, self._sensor = SimulatedOptics(camera), _FastSensor(camera)
@@ -165,6 +169,8 @@ class SimulatedCamera:
             *("silent_drops", "exposure_wander", "noise", "engine", "border", "black_glow", "room_light", "seed"),
         )
         details |= {name: getattr(self, name) for name in names} | {"screen_eotf": self.eotf}
+        exposure = SettingFact("exposure", self._exposure, self._exposure, True, "relative to the session's base")
+        known = {"width": self.camera.width, "height": self.camera.height, "fps": self.fps}
         return CameraFacts(
             name="simulated camera",
             backend="simulated",
@@ -173,7 +179,7 @@ class SimulatedCamera:
             fps=self.fps,
             bits=self.camera.bits,
             eotf=self.camera.eotf,
-            settings=(SettingFact("exposure", self._exposure, self._exposure, True, "relative to the session's base"),),
+            settings=(exposure, *as_recorded(self._asked, "a simulated camera", **known)),
             simulated=True,
             details=details,
         )
