@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .protocol import CameraLostError, Frame
 
@@ -32,7 +32,7 @@ class NewestFrames:
         self._frames: deque[Frame] = deque(maxlen=kept)
         self._change = threading.Condition()
         self._lost: str | None = None
-        self._asked: deque[Callable[[], None]] = deque()
+        self._asked: deque[tuple[Future[Any], Callable[[], None]]] = deque()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"frames of {name}", daemon=True)
         self._thread.start()
@@ -72,7 +72,7 @@ class NewestFrames:
         with self._change:
             if self._lost is not None:
                 raise CameraLostError(self._lost)
-            self._asked.append(run)
+            self._asked.append((done, run))
         try:
             return done.result(timeout_s)
         except (CancelledError, FutureTimeout) as error:
@@ -87,14 +87,14 @@ class NewestFrames:
             self._stopped = True
             self._lost = self._lost or f"{self._name}: the camera is closed"
             self._frames.clear()
-            self._change.notify_all()
+            self._refuse()
         self._thread.join(wait_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopped:
             while self._asked:
-                self._asked.popleft()()
+                self._asked.popleft()[1]()
             try:
                 frame = self._grab()
             except CameraLostError as error:
@@ -112,4 +112,10 @@ class NewestFrames:
     def _end(self, reason: str) -> None:
         with self._change:
             self._lost = self._lost or reason
-            self._change.notify_all()
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Wake all who wait for a frame or an answer that will not come."""
+        for done, _ in self._asked:
+            done.cancel()
+        self._change.notify_all()

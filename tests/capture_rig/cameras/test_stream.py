@@ -80,8 +80,8 @@ def test_a_slow_reader_gets_the_newest_frame_and_a_gap_in_the_numbers(serve: Ser
         first = camera.read()
         time.sleep(0.5)
         late = camera.read()
-    assert late.number - first.number > 10
-    assert late.at_s - first.at_s > 0.35
+    assert late.number - first.number > 5
+    assert late.at_s - first.at_s > 0.3
 
 
 def test_a_server_that_stops_in_the_middle_is_a_lost_camera(serve: Serve) -> None:
