@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
+from .rig_cameras import cameras
 
 
 @click.group(cls=LpsGroup)
@@ -58,3 +59,6 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
         print_json({"out": str(out), **listing})
     else:
         click.echo(f"{len(entries)} targets of {size[0]}x{size[1]} in {out}; they are listed in {out / 'targets.yaml'}")
+
+
+rig.add_command(cameras)

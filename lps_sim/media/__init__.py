@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .colour import MediaError
-from .decode import VideoInfo, iter_frames, iter_pictures, iter_timed_pictures, probe, read_frames, read_video
+from .decode import (
+    VideoInfo,
+    iter_frames,
+    iter_pictures,
+    iter_timed_frames,
+    iter_timed_pictures,
+    probe,
+    read_frames,
+    read_video,
+)
 from .encode import EncoderSettings, VideoWriter, write_video
 from .images import read_image, write_image
 from .samples import sample_clip
@@ -15,6 +24,7 @@ __all__ = [
     "VideoWriter",
     "iter_frames",
     "iter_pictures",
+    "iter_timed_frames",
     "iter_timed_pictures",
     "probe",
     "read_frames",

@@ -165,6 +165,20 @@ def iter_timed_pictures(
     return _timed_from(path, threads, index, tick)
 
 
+def iter_timed_frames(path: str | os.PathLike[str], threads: int = 1) -> Iterator[tuple[float | None, np.ndarray]]:
+    """(presentation time in seconds, frame) of a video, frames as of :func:`iter_frames`; None without times.
+
+    Arguments and errors as in :func:`iter_frames`.
+    """
+    path = existing(path)
+    if threads < 0:
+        raise ValueError(f"threads must be 0 (all cores) or more, got {threads}")
+    with open_video(path) as (_, stream):
+        tick_s = stream.time_base
+    frames = _timed_frames(path, threads, "FRAME", None, planes=False)
+    return ((None if tick is None or tick_s is None else float(tick * tick_s), picture) for tick, picture in frames)
+
+
 def _timed_from(path: Path, threads: int, index: int, tick: int | None) -> Iterator[tuple[int | None, Any]]:
     if index and tick is not None:
         sought = _timed_frames(path, threads, "FRAME", None, True, tick)

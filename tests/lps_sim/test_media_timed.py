@@ -1,7 +1,16 @@
+import itertools
+
 import numpy as np
 import pytest
 
-from lps_sim.media import EncoderSettings, MediaError, iter_timed_pictures, write_video
+from lps_sim.media import (
+    EncoderSettings,
+    MediaError,
+    iter_frames,
+    iter_timed_frames,
+    iter_timed_pictures,
+    write_video,
+)
 
 
 @pytest.mark.parametrize("settings", [EncoderSettings(gop=12), EncoderSettings("mpeg4", crf=3, pixel_format="yuv420p")])
@@ -27,3 +36,10 @@ def test_reading_on_from_a_known_frame_gives_the_same_frames_as_reading_all(tmp_
 
 def as_rgb(picture):
     return picture if isinstance(picture, np.ndarray) else picture.rgb()
+
+
+def test_timed_frames_are_the_frames_with_their_seconds(bikes_path):
+    timed = list(itertools.islice(iter_timed_frames(bikes_path), 4))
+    assert np.allclose([time_s for time_s, _ in timed], np.arange(4) / 25)
+    for (_, frame), expected in zip(timed, iter_frames(bikes_path)):
+        assert np.array_equal(frame, expected)
