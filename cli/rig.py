@@ -8,6 +8,7 @@ import click
 
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
+from .rig_session import capture_command, check_command, plan_command, session_command
 
 
 @click.group(cls=LpsGroup)
@@ -62,3 +63,7 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
 
 
 rig.add_command(cameras)
+rig.add_command(plan_command)
+rig.add_command(capture_command)
+rig.add_command(check_command)
+rig.add_command(session_command)

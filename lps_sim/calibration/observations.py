@@ -87,7 +87,9 @@ class Reader:
         key = tuple(shot.file for shot in shots)
         if key not in self._merged:
             codes = [self.set.codes(shot)[..., : self.channels] for shot in shots]
-            self._merged[key] = merge_bracket(codes, [shot.exposure for shot in shots], self.set.camera)
+            self._merged[key] = merge_bracket(
+                codes, [shot.exposure for shot in shots], self.set.camera, self.set.recorded
+            )
         return self._merged[key]
 
     def saturated(self, shot: Shot) -> bool:

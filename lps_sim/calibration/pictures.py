@@ -94,7 +94,7 @@ class SessionPictures:
         return _kept((str(self.path.absolute()), shot.group, shot.sha256), lambda: read_mean(self.path, shot))
 
     def sha256(self, name: str) -> str:
-        """Of mean and frames, as written with them."""
+        """Of the mean, as written with it."""
         return self.shots[name].sha256
 
     def complaints(self, names: Sequence[str], camera: Camera) -> list[str]:

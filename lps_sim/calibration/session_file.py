@@ -14,8 +14,7 @@ camera of a session is linear with 16 bits. The variance of a mean of K frames i
 K times the full well and sqrt(K) times the read noise: (s / (K W) + (sqrt(K) r / (K W))^2) = (s / W + (r / W)^2) / K.
 Full well and read noise are measured from the frames themselves, as the line variance = s / W + (r / W)^2 through the
 photon transfer of all shots (EMVA 1288), so that rounding to 8 bits, dithered by the noise, is in them. With a single
-frame a shot they are those of the camera model. Light below black is lost in every frame before the mean, as it is in a
-single one.
+frame a shot they are those of the camera model.
 """
 
 from __future__ import annotations
@@ -236,16 +235,19 @@ def measured_noise(tables: list[NDArray[np.float64]], camera: Camera) -> Camera:
     return replace(camera, full_well_e=well, read_noise_e=well * float(np.sqrt(offset)))
 
 
-def camera_of_means(path: str | os.PathLike[str], content: SessionContent) -> Camera:
+def camera_of_frames(path: str | os.PathLike[str], content: SessionContent) -> Camera:
+    """The camera of single frames, with its noise as measured from all shots."""
+    import h5py
+
+    with reading(path) as stream, h5py.File(stream, "r") as file:
+        return measured_noise([file[SHOTS][shot.group]["transfer"][()] for shot in content.shots], content.camera)
+
+
+def camera_of_means(single: Camera, content: SessionContent) -> Camera:
     """The camera whose pictures the means of a session are: linear, 16 bits, with the noise of a mean.
 
     Shots of different numbers of frames count as of the fewest.
     """
-    import h5py
-
-    with reading(path) as stream, h5py.File(stream, "r") as file:
-        tables = [file[SHOTS][shot.group]["transfer"][()] for shot in content.shots]
-    single = measured_noise(tables, content.camera)
     frames = min((shot.frames for shot in content.shots), default=1)
     return replace(
         single,

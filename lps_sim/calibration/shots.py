@@ -24,7 +24,7 @@ from ..config import StrictModel, validation_message
 from ..files import write_atomic
 from ..media.exif import read_exif_exposure
 from .pictures import FolderPictures, Pictures, SessionPictures
-from .session_file import camera_of_means, is_session, read_session
+from .session_file import camera_of_frames, camera_of_means, is_session, read_session
 from .shot_validation import SATURATED_SHARE, check_list, check_pixels, complain, is_grey
 
 __all__ = ["SATURATED_SHARE", "TARGETS", "Shot", "ShotGeometry", "ShotSet", "is_grey", "write_shots"]
@@ -76,6 +76,8 @@ class ShotSet:
 
     ``unusable`` names the shots that say nothing, with the reason: a bracket's longest exposure may be saturated at
     every pixel as long as another shot of the same scene and layers is not.
+
+    ``recorded`` is the camera of the single frames where pictures are means of several: its codes were rounded.
     """
 
     pictures: Pictures
@@ -84,6 +86,7 @@ class ShotSet:
     shots: tuple[Shot, ...]
     origin: Mapping[str, Any] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict, compare=False)
+    recorded: Camera | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShotSet:
@@ -136,10 +139,13 @@ class ShotSet:
             Shot(file=shot.name, exposure=shot.exposure, **{key: shot.planned[key] for key in keys}) for shot in taken
         )
         origin = {"kind": "simulated" if content.simulated else "session", "notes": content.notes}
+        single = camera_of_frames(path, content)
         pictures = SessionPictures(path, {shot.name: shot for shot in taken})
         geometry = ShotGeometry(**content.geometry)
         try:
-            return cls(pictures, camera_of_means(path, content), geometry, shots, origin)._checked(path)
+            return cls(pictures, camera_of_means(single, content), geometry, shots, origin, recorded=single)._checked(
+                path
+            )
         except ValueError as error:
             if not content.lacking:
                 raise
