@@ -44,6 +44,8 @@ class PagedFile(io.RawIOBase):
         self._kept = self._size = os.fstat(self._file.fileno()).st_size
         self._place = 0
         self._pages: dict[int, bytearray] = {}
+        self._failure: OSError | None = None
+        self._unwritten: list[tuple[int, bytes]] = []
         for number, page in _waiting(self._path):
             self._pages[number] = bytearray(page)
 
@@ -72,8 +74,11 @@ class PagedFile(io.RawIOBase):
     def truncate(self, size: int | None = None) -> int:
         """Shorten or lengthen; what is cut off lies behind what was kept, so nothing in use is lost."""
         self._size = self._place if size is None else size
-        if self._size > self._kept:
-            self._file.truncate(self._size)
+        if self._size > self._kept and self._failure is None:
+            try:
+                self._file.truncate(self._size)
+            except OSError as error:
+                self._failure = error
         return self._size
 
     def readinto(self, buffer: Any) -> int:
@@ -91,11 +96,19 @@ class PagedFile(io.RawIOBase):
         for number, page, start, end in self._touched(self._place, count):
             first = number * _PAGE
             view[start - self._place : end - self._place] = page[start - first : end - first]
+        for first, data in self._unwritten:
+            start, end = max(self._place, first), min(self._place + count, first + len(data))
+            if start < end:
+                view[start - self._place : end - self._place] = data[start - first : end - first]
         self._place += count
         return count
 
     def write(self, data: Any) -> int:
-        """Behind the kept end at once, before it into pages in memory."""
+        """Behind the kept end at once, before it into pages in memory.
+
+        A full disk is told by :meth:`commit`: HDF5 does not survive a write that fails, so what did not fit is kept in
+        memory until then.
+        """
         view = memoryview(data).cast("B")
         inside = max(0, min(len(view), self._kept - self._place))
         done = 0
@@ -107,15 +120,22 @@ class PagedFile(io.RawIOBase):
             part = min(_PAGE - offset, inside - done, len(page) - offset)
             page[offset : offset + part] = view[done : done + part]
             done += part
-        self._file.seek(self._place + inside)
-        while done < len(view):
-            done += self._file.write(view[done:]) or 0
+        try:
+            self._file.seek(self._place + done)
+            while done < len(view) and self._failure is None:
+                done += self._file.write(view[done:]) or 0
+        except OSError as error:
+            self._failure = error
+        if done < len(view):
+            self._unwritten.append((self._place + done, bytes(view[done:])))
         self._place += len(view)
         self._size = max(self._size, self._place)
         return len(view)
 
     def commit(self) -> None:
-        """Make every change last, all of them or none."""
+        """Make every change last, all of them or none. Raises OSError when the disk is full."""
+        if self._failure is not None:
+            raise self._failure
         os.fsync(self._file.fileno())
         if self._pages:
             pages = b"".join(struct.pack("<QI", n, len(page)) + page for n, page in sorted(self._pages.items()))
@@ -129,7 +149,7 @@ class PagedFile(io.RawIOBase):
 
     def rollback(self) -> None:
         """Forget every change since the last commit."""
-        self._pages = {}
+        self._pages, self._unwritten, self._failure = {}, [], None
         if self._writable:
             self._file.truncate(self._kept)
         self._size = self._kept
