@@ -18,23 +18,16 @@ from typing import Any
 import numpy as np
 
 from lps_sim.calibration.session_file import SessionContent
-from lps_sim.calibration.shot_validation import SATURATED_SHARE
 
 from .cameras.protocol import CameraLostError, CameraRefusedError, CameraSource, Frame
 from .check import SessionCheck, check_session, finished_layers
+from .metering import metered
 from .plan import PlannedShot
 from .preview import CameraPreview, preview_of
 from .screens import Screen, ScreenLostError
 from .session import Session
 from .targets import screen_codes, target
 
-# The brightest thousandth of a shot stands here, of full scale: room for noise and for light that drifts.
-_AIM = 0.85
-_BRIGHTEST = 0.999
-_METERINGS = 8
-_DIMMER = 4.0  # times, while too much is saturated to tell
-_METERED = 0.15  # relative: near enough to the aim
-_LARGEST_EXPOSURE, _SMALLEST_EXPOSURE = 256.0, 1 / 4096
 _FLICKER = 0.01  # of the mean level, from frame to frame
 _PREVIEW_WAIT_S = 0.5
 
@@ -67,15 +60,27 @@ class CaptureRun:
     session : opened for recording
     screen : shows the targets
     camera : films them; a simulated one puts film and cap on by itself
+    reopen : opens the camera again once it was lost; without it, the one that was given must come back by itself
     settle_s : from the screen's confirmation to the first frame that counts, and after every change of exposure
     keep_frames : store every frame, not only means
+
+    Raises ValueError for a camera that is a recording.
     """
 
     def __init__(
-        self, session: Session, screen: Screen, camera: CameraSource, settle_s: float = 0.3, keep_frames: bool = True
+        self,
+        session: Session,
+        screen: Screen,
+        camera: CameraSource,
+        settle_s: float = 0.3,
+        keep_frames: bool = True,
+        reopen: Callable[[], CameraSource] | None = None,
     ) -> None:
+        if camera.facts.backend == "files":
+            raise ValueError(f"camera must be live, got the recording {camera.facts.name}: it cannot see what is shown")
         self._session, self._screen, self._camera = session, screen, camera
         self._settle_s, self._keep_frames = settle_s, keep_frames
+        self._reopen, self._lost = reopen, False
         self._simulated = camera.facts.simulated
         self._lock, self._changed = threading.RLock(), threading.Condition()
         self._camera_lock = threading.Lock()
@@ -86,6 +91,7 @@ class CaptureRun:
         self._current: str | None = None
         self._phase, self._message = "idle", "ready"
         self._failed: dict[str, str] = {}
+        self._refused: set[str] = set()
         self._again: list[str] = []
         self._bases: dict[tuple[str, int, bool], float] = {}
         self._preview: CameraPreview | None = None
@@ -191,7 +197,9 @@ class CaptureRun:
             try:
                 self._preview = preview_of(self._camera.read(_PREVIEW_WAIT_S), self._camera.facts)
             except CameraLostError as error:
-                self._say("idle", f"no picture from the camera: {error}")
+                self._lost, self._preview = True, None
+                if self._phase == "idle":
+                    self._say("idle", f"no picture from the camera: {error}")
             finally:
                 self._camera_lock.release()
         return self._preview
@@ -224,12 +232,20 @@ class CaptureRun:
     def _work(self, wait: Callable[[Waiting], None]) -> None:
         try:
             with self._camera_lock:
+                self._find_camera()
+                self._refused.clear()
                 while (shot := self._next()) is not None:
                     self._take(shot, wait)
-            self._say("done", "every shot is taken; lps rig check says whether they are good")
+            if self._refused:
+                some = ", ".join(sorted(self._refused)[:5])
+                what = f"all shots but {len(self._refused)} are taken; exposures out of the camera's range: {some}"
+                self._say("paused", f"{what}. Go on without them, or begin a session with more light or gain")
+            else:
+                self._say("done", "every shot is taken; lps rig check says whether they are good")
         except _Stopped:
             self._say("stopped", "stopped; start goes on with the first shot that is not taken")
         except (CameraLostError, CameraRefusedError) as error:
+            self._lost = True
             self._fail(f"camera: {error}; plug it in or free it, then start again. Nothing stored is lost")
         except ScreenLostError as error:
             self._fail(f"screen: {error}; open the display page again, then start again. Nothing stored is lost")
@@ -238,9 +254,18 @@ class CaptureRun:
             self._fail(f"the session cannot be written: {what}; make room, then start again. Nothing stored is lost")
         except ValueError as error:
             self._fail(str(error))
+        except Exception as error:
+            self._fail(f"stopped by a fault of the program, {type(error).__name__}: {error}. Nothing stored is lost")
+            raise
         finally:
             with self._lock:
                 self._current, self._waiting = None, None
+
+    def _find_camera(self) -> None:
+        if self._lost and self._reopen is not None:
+            self._camera.close()
+            self._camera = self._reopen()
+        self._lost = False
 
     def _fail(self, message: str) -> None:
         with self._lock:
@@ -253,10 +278,8 @@ class CaptureRun:
             if self._stopping:
                 raise _Stopped
             shots = {shot.name: shot for shot in self._session.planned}
-            if self._again:
-                return shots[self._again[0]]
-            lacking = self._session.content.lacking
-            return shots[lacking[0]] if lacking else None
+            wanted = (*self._again, *self._session.content.lacking)
+            return next((shots[name] for name in wanted if name not in self._refused), None)
 
     def _take(self, shot: PlannedShot, wait: Callable[[Waiting], None]) -> None:
         self._place(Waiting(shot.layers, shot.capped), wait)
@@ -266,7 +289,14 @@ class CaptureRun:
         shown = self._screen.show(self._picture(shot), shot.scene)
         after = shown.at_s + self._settle_s
         base = self._base(shot, after)
-        exposure, after = self._exposed(base * shot.factor, after)
+        try:
+            exposure, after = self._exposed(base * shot.factor, after)
+        except CameraRefusedError as error:
+            # The others of its bracket are worth taking all the same.
+            with self._lock:
+                self._failed[shot.name], self._current = f"left out: {error}", None
+                self._refused.add(shot.name)
+            return
         self._say("filming", f"{shot.name}: {shot.frames} frames at exposure {exposure:.4g}")
         frames = self._frames(shot.frames, after)
         note = self._oddities(frames)
@@ -330,23 +360,15 @@ class CaptureRun:
             known = [base for (_, layers, capped), base in self._bases.items() if layers == shot.layers and not capped]
             return max(known, default=1.0)
         self._say("metering", f"{shot.name}: finding the exposure")
-        model, exposure = self._session.camera_model, self._exposed(1.0, after)[0]
-        for _ in range(_METERINGS):
-            exposure, after = self._exposed(exposure, after)
-            codes = self._frames(1, after)[0].codes
-            bright = float(np.quantile(codes.max(axis=-1), _BRIGHTEST))
-            if bright >= SATURATED_SHARE * model.max_code:
-                wanted = exposure / _DIMMER
-            else:
-                level = float(model.decode(np.array([round(bright)], codes.dtype))[0])
-                if abs(level / _AIM - 1) < _METERED:
-                    break
-                wanted = exposure * _AIM / max(level, 1e-4)
-            wanted = min(max(wanted, _SMALLEST_EXPOSURE), _LARGEST_EXPOSURE)
-            if wanted == exposure:
-                break
-            exposure = wanted
-        return exposure
+        exposure, after = self._exposed(1.0, after)
+
+        def taken(wanted: float) -> tuple[float, np.ndarray]:
+            nonlocal exposure, after
+            if wanted != exposure:
+                exposure, after = self._exposed(wanted, after)
+            return exposure, self._frames(1, after)[0].codes
+
+        return metered(taken, exposure, self._session.camera_model)
 
     def _exposed(self, exposure: float, after: float) -> tuple[float, float]:
         """The exposure that the camera took, and the time from which frames have it."""

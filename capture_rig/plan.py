@@ -106,7 +106,7 @@ def checked(plan: Plan) -> Plan:
 
 def plan_shots(
     layers: Sequence[int] = DEFAULT_LAYERS,
-    kinds: Sequence[str] = ("wedge", "edge", "hole", "noise", "flat", "siemens", "fringe"),
+    kinds: Sequence[str] = ("flat", "wedge", "edge", "hole", "noise", "siemens", "fringe"),
     seed: int = 1,
     periods_px: tuple[int, ...] = DEFAULT_FRINGE_PERIODS,
     frames: int = DEFAULT_FRAMES,
@@ -135,7 +135,7 @@ def plan_shots(
     counts = [0, *sorted({int(count) for count in layers} - {0})]
     shots: list[PlannedShot] = []
     if dark == "cap":
-        shots.append(PlannedShot(name="dark", target="dark", scene="dark", layers=0, capped=True, frames=frames))
+        shots.append(PlannedShot(name="cap_on", target="dark", scene="cap_on", layers=0, capped=True, frames=frames))
     for count in counts:
         shots.append(
             PlannedShot(name=f"N{count:02d}_off", target="screen_off", scene="off", layers=count, frames=frames)

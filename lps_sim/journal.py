@@ -8,17 +8,20 @@ a whole journal and drops a torn one.
 
     with changing("session.h5") as stream, h5py.File(stream, "r+") as file: ...
 
-A file that is only read is opened by :func:`reading`, which looks at it through a journal that waits to be applied.
+A file that is only read is opened by :func:`reading`, which looks at it through a journal that waits to be applied. A
+reader holds a shared lock on the file, and a journal is applied under an exclusive one, so that no reader sees pages
+change: it finds the file before a change or after it, while another process is writing. The change waits for readers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,8 @@ class PagedFile(io.RawIOBase):
     def __init__(self, path: str | os.PathLike[str], writable: bool) -> None:
         self._path, self._writable = Path(path), writable
         self._file = open(path, "r+b" if writable else "rb", buffering=0)  # noqa: SIM115 (closed by close)
+        if not writable:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
         self._kept = self._size = os.fstat(self._file.fileno()).st_size
         self._place = 0
         self._pages: dict[int, bytearray] = {}
@@ -133,19 +138,21 @@ class PagedFile(io.RawIOBase):
         return len(view)
 
     def commit(self) -> None:
-        """Make every change last, all of them or none. Raises OSError when the disk is full."""
-        if self._failure is not None:
-            raise self._failure
-        os.fsync(self._file.fileno())
-        if self._pages:
-            pages = b"".join(struct.pack("<QI", n, len(page)) + page for n, page in sorted(self._pages.items()))
-            write_atomic(_journal(self._path), _MAGIC + hashlib.sha256(pages).digest() + pages)
-            for number, page in self._pages.items():
-                self._file.seek(number * _PAGE)
-                self._file.write(page)
+        """Make every change last, all of them or none; OSError when the disk does not take them."""
+        try:
+            if self._failure is not None:
+                raise self._failure
             os.fsync(self._file.fileno())
-            _journal(self._path).unlink()
-        self._pages, self._kept = {}, self._size
+            if self._pages:
+                pages = b"".join(struct.pack("<QI", n, len(page)) + page for n, page in sorted(self._pages.items()))
+                write_atomic(_journal(self._path), _MAGIC + hashlib.sha256(pages).digest() + pages)
+        except OSError:
+            self.rollback()
+            raise
+        # From here on the change has happened, whatever becomes of this process.
+        pages_in_use, self._pages, self._kept = self._pages, {}, self._size
+        if pages_in_use:
+            _apply(self._file, self._path, pages_in_use.items())
 
     def rollback(self) -> None:
         """Forget every change since the last commit."""
@@ -206,14 +213,23 @@ def recover(path: str | os.PathLike[str]) -> bool:
     """Apply a journal that a killed process left, or drop a torn one; returns whether there was a whole one."""
     pages = list(_waiting(Path(path)))
     if pages:
-        with open(path, "r+b") as file:
-            for number, page in pages:
-                file.seek(number * _PAGE)
-                file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
+        with open(path, "r+b", buffering=0) as file:
+            _apply(file, Path(path), pages)
     _journal(Path(path)).unlink(missing_ok=True)
     return bool(pages)
+
+
+def _apply(file: Any, path: Path, pages: Iterable[tuple[int, bytes | bytearray]]) -> None:
+    """Copy the pages of a whole journal into their file while nobody reads it, then remove the journal."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        for number, page in pages:
+            file.seek(number * _PAGE)
+            file.write(page)
+        os.fsync(file.fileno())
+        _journal(path).unlink()
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _journal(path: Path) -> Path:

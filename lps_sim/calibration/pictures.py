@@ -79,7 +79,7 @@ class FolderPictures:
 
 
 class SessionPictures:
-    """Means over the frames of a session's shots: 16-bit linear codes."""
+    """Means over the frames of a session's shots: 16-bit codes."""
 
     def __init__(self, path: Path, shots: Mapping[str, StoredShot]) -> None:
         self.path, self.shots = path, dict(shots)

@@ -3,18 +3,21 @@
     attributes of /          lps_session (schema), package_version, created, notes; and as JSON: plan, screen, camera,
                              camera_model, geometry
     /shots/NAME.TRY          one shot; a repeated one has a higher TRY, and the last one counts
-        mean                 (H, W, C) uint16 linear light, mean over the frames; 65535: saturated in some frame
+        mean                 (H, W, C) uint16 codes of the mean over the frames; 65535: saturated in some frame
         transfer             (B, 3) photon transfer: pixels, mean signal, variance from frame to frame
         frames               (K, H, W, C) as recorded, where frames are kept
         times_s, numbers     (K,) of every frame
         attributes           exposure, frames, taken_at, sha256 (of mean), frames_sha256, note
 
-**Means of frames.** Frames are decoded to linear light, then averaged, then kept as 16-bit linear codes, so that the
-camera of a session is linear with 16 bits. The variance of a mean of K frames is v / K, which is that of a camera with
-K times the full well and sqrt(K) times the read noise: (s / (K W) + (sqrt(K) r / (K W))^2) = (s / W + (r / W)^2) / K.
-Full well and read noise are measured from the frames themselves, as the line variance = s / W + (r / W)^2 through the
-photon transfer of all shots (EMVA 1288), so that rounding to 8 bits, dithered by the noise, is in them. With a single
-frame a shot they are those of the camera model.
+**Means of frames.** Frames are decoded to linear light, averaged, and coded again by the camera's own curve with 16
+bits: that camera is the session's, and a search for a wrong curve finds it as in single pictures. The variance of a
+mean of K frames is v / K, which is that of a camera with K times the full well and sqrt(K) times the read noise:
+(s / (K W) + (sqrt(K) r / (K W))^2) = (s / W + (r / W)^2) / K. Full well and read noise are measured from the frames
+themselves, as the line variance = s / W + (r / W)^2 through the photon transfer of all shots (EMVA 1288), so that
+rounding to 8 bits, dithered by the noise, is in them. With a single frame a shot they are those of the camera model.
+Light below black is lost in every frame before the mean, as it is in a single one; and where noise is too small to
+dither the rounding, a mean is as coarse as one frame: the set keeps the camera of single frames for both
+(``ShotSet.recorded``).
 """
 
 from __future__ import annotations
@@ -148,7 +151,7 @@ def _latest(file: Any, plan: tuple[Mapping[str, Any], ...]) -> tuple[StoredShot,
 
 
 def read_mean(path: str | os.PathLike[str], shot: StoredShot) -> NDArray[np.uint16]:
-    """(H, W, C) uint16 linear codes of a shot. Raises ValueError when its checksum is not the one written with it."""
+    """(H, W, C) uint16 codes of a shot. Raises ValueError when its checksum is not the one written with it."""
     import h5py
 
     with reading(path) as stream, h5py.File(stream, "r") as file:
@@ -182,14 +185,13 @@ def checksum(pictures: Iterable[NDArray[Any]]) -> str:
 
 
 def mean_codes(frames: NDArray[Any], camera: Camera) -> NDArray[np.uint16]:
-    """Mean linear light of frames (K, H, W, C) as 16-bit codes; pixels saturated in any frame are at full scale."""
+    """16-bit codes of the mean light of frames (K, H, W, C); pixels saturated in any frame are at full scale."""
     saturated = (frames >= SATURATED_SHARE * camera.max_code).any(axis=0)
     total = np.zeros(frames.shape[1:], np.float64)
     for frame in frames:
         total += camera.decode(frame)
-    codes = np.rint(total / len(frames) * FULL_SCALE)
-    below = np.floor(SATURATED_SHARE * FULL_SCALE) - 1  # what never saturated must not pass for it
-    return np.where(saturated, FULL_SCALE, np.clip(codes, 0, below)).astype(np.uint16)
+    codes = replace(camera, bits=16).encode(total / len(frames))
+    return np.where(saturated, np.uint16(FULL_SCALE), codes)
 
 
 def photon_transfer(frames: NDArray[Any], camera: Camera) -> NDArray[np.float64]:
@@ -244,15 +246,13 @@ def camera_of_frames(path: str | os.PathLike[str], content: SessionContent) -> C
 
 
 def camera_of_means(single: Camera, content: SessionContent) -> Camera:
-    """The camera whose pictures the means of a session are: linear, 16 bits, with the noise of a mean.
+    """The camera whose pictures the means of a session are: 16 bits, with the noise of a mean.
 
     Shots of different numbers of frames count as of the fewest.
     """
     frames = min((shot.frames for shot in content.shots), default=1)
     return replace(
         single,
-        eotf="linear",
-        response=(),
         bits=16,
         exposure=1.0,
         full_well_e=single.full_well_e * frames,
