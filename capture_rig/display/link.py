@@ -204,6 +204,8 @@ class DisplayLink:
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "facts":
             page.facts = PageFacts.model_validate({**message, "display": page.facts.display})
+            if self._run is not None and not self._run.over:
+                self._run.refresh_hz = page.facts.refresh_hz
         elif kind == "shown":
             self._confirm(ShownMessage.model_validate(message))
         elif kind == "played":

@@ -47,7 +47,8 @@ class Operated(Protocol):
         doing, done or failed) and ``note``; ``current``: the shot being taken; ``running``; ``phase`` and
         ``message`` in words; ``waiting_for``: None or ``{"layers": N}`` while the operator must put N layers of film
         on; ``checks``: a list of ``name``, ``status`` (ok, warning or failed), ``text``, ``cure``, ``shot``;
-        ``session``: path; ``camera`` and ``screen``: their facts.
+        ``session``: path; ``camera`` and ``screen``: their facts; ``stepping``: True where start shows the next
+        target by hand and stop makes the screen dark, with neither a camera nor a session.
         """
 
     def preview(self) -> Preview | None:

@@ -105,11 +105,24 @@ async def _done(action: Callable[..., None], *arguments: Any) -> dict[str, Any]:
 
 
 async def _state(run: Operated | None, link: DisplayLink) -> dict[str, Any]:
+    told: dict[str, Any] = {"message": "nothing is set up to be operated yet"}
     try:
-        told = {"message": "nothing is set up to be operated yet"} if run is None else await asyncio.to_thread(run.state)
+        if run is not None:
+            told = await asyncio.to_thread(run.state)
     except Exception as error:  # the operator must read of it, and the page lives on
         told = {"message": f"the run does not say how it stands: {error}", "phase": "failed"}
     return {**told, "display": link.status()}
+
+
+async def _preview(run: Operated | None, seen_s: float | None) -> tuple[bytes | None, float | None, str]:
+    """Message, its picture's time, and what went wrong; no message where there is no newer picture."""
+    try:
+        preview = None if run is None else await asyncio.to_thread(run.preview)
+        if preview is None or preview.at_s == seen_s:
+            return None, seen_s, ""
+        return await asyncio.to_thread(preview_message, preview), preview.at_s, ""
+    except Exception as error:  # a camera that fails must not take the operator's page with it
+        return None, seen_s, f"No picture from the camera: {error}"
 
 
 async def _tell(socket: WebSocket, operated: Callable[[], Operated | None], link: DisplayLink) -> None:
@@ -117,12 +130,11 @@ async def _tell(socket: WebSocket, operated: Callable[[], Operated | None], link
     told, seen_s = "", None
     while True:
         run = operated()
-        text = json.dumps({"type": "state", **await _state(run, link)}, default=str)
+        picture, seen_s, fault = await _preview(run, seen_s)
+        text = json.dumps({"type": "state", "camera_fault": fault, **await _state(run, link)}, default=str)
         if text != told:
             await socket.send_text(text)
             told = text
-        preview = None if run is None else await asyncio.to_thread(run.preview)
-        if preview is not None and preview.at_s != seen_s:
-            await socket.send_bytes(await asyncio.to_thread(preview_message, preview))
-            seen_s = preview.at_s
+        if picture is not None:
+            await socket.send_bytes(picture)
         await asyncio.sleep(_STATE_PERIOD_S)

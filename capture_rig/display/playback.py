@@ -37,7 +37,9 @@ class BrowserPlayback:
     timeout_s : longest silence of the page
     """
 
-    def __init__(self, number: int, pictures: Iterable[Codes], fps: float, facts: ScreenFacts, timeout_s: float) -> None:
+    def __init__(
+        self, number: int, pictures: Iterable[Codes], fps: float, facts: ScreenFacts, timeout_s: float
+    ) -> None:
         self.number, self._fps, self._facts, self._timeout_s = number, fps, facts, timeout_s
         self._pictures: Iterator[Codes] = iter(pictures)
         decoded = facts.width_px * facts.height_px * 4
@@ -48,6 +50,7 @@ class BrowserPlayback:
         self._shown, self._missed, self._stopped = 0, 0, False
         self._late: list[int] = []
         self._pauses: list[dict[str, float]] = []
+        self.refresh_hz = facts.refresh_hz
         self._halt: Callable[[BrowserPlayback], None] | None = None
 
     @property
@@ -73,7 +76,7 @@ class BrowserPlayback:
             "late": list(self._late),
             "pauses": list(self._pauses),
             "fps": self._fps,
-            "refresh_hz": self._facts.refresh_hz,
+            "refresh_hz": self.refresh_hz,
             "stopped": self._stopped,
             "broken": None if self._error is None else str(self._error),
         }
@@ -136,8 +139,8 @@ class BrowserPlayback:
             await asyncio.wait_for(waiting, seconds)
         except asyncio.TimeoutError as error:
             raise ScreenLostError(
-                f"the display page confirmed no picture for {self._timeout_s:g} s, after {self._shown} pictures; is its "
-                "tab in front and its screen awake?"
+                f"the display page confirmed no picture for {self._timeout_s:g} s, after {self._shown} pictures; "
+                "is its tab in front and its screen awake?"
             ) from error
 
     def played(self, message: PlayedMessage) -> None:

@@ -140,7 +140,7 @@ class ScreenshotScreen:
         return self._run
 
     def at(self, time_s: float) -> Codes:
-        """(H, W, 3) uint8: a screenshot of the page with the picture due at ``time_s``; times never go back in a run."""
+        """(H, W, 3) uint8: a screenshot of the page with the picture due at ``time_s``, which never goes back."""
         due = None if self._run is None else self._run.due(time_s)
         if due is not None:
             self.screen.show(due)

@@ -9,9 +9,10 @@ let bestFocus = 0;
 let pictureUrl = null;
 let said = "";
 let toldMessage = null;
+let stepping = false;
 
 const shots = new ShotList($("shots"), (name) => {
-  $("repeat").querySelector("span").textContent = name ? `Repeat ${name}` : "Repeat the selected shot";
+  $("repeat").querySelector("span").textContent = name ? `${stepping ? "Show" : "Repeat"} ${name}` : "Repeat the selected shot";
   $("repeat").disabled = !name;
 });
 
@@ -64,8 +65,11 @@ function update(told) {
   $("count").textContent = list.length ? `${count("done")} of ${list.length} done${failed ? `, ${failed} failed` : ""}` : "";
   $("progress").max = Math.max(1, list.length);
   $("progress").value = count("done");
-  $("start").disabled = Boolean(told.running);
-  $("stop").disabled = !told.running;
+  stepping = Boolean(told.stepping);
+  $("start").querySelector("span").textContent = stepping ? "Show next" : "Start";
+  $("stop").querySelector("span").textContent = stepping ? "Dark" : "Stop";
+  $("start").disabled = Boolean(told.running) && !stepping;
+  $("stop").disabled = !told.running && !stepping;
   if (told.message && told.message !== toldMessage) say(told.message, told.phase === "failed" ? "bad" : "");
   toldMessage = told.message;
   prompted(waiting);
@@ -73,6 +77,8 @@ function update(told) {
   checked(told.checks ?? []);
   displayed(told.display ?? {});
   const camera = told.camera ?? {};
+  $("no-camera").textContent = told.camera_fault || (stepping ? "No camera: targets are shown by hand." : "No picture from the camera yet.");
+  $("no-camera").hidden = pictureUrl !== null && !told.camera_fault;
   $("camera-facts").textContent = camera.name ? `${camera.name}, ${camera.width} × ${camera.height}${camera.simulated ? ", simulated" : ""}` : "";
 }
 
