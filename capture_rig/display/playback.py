@@ -111,6 +111,8 @@ class BrowserPlayback:
         finally:
             self.break_off(ScreenLostError("the rig's server was closed in the middle of a run"))
             reader.cancel()
+            while not queue.empty():
+                _forget(queue.get_nowait())
             for pool in (source, encoders):
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -128,6 +130,7 @@ class BrowserPlayback:
         except Exception as error:
             last = loop.create_future()
             last.set_exception(error)
+            _forget(last)
         await queue.put(last)
 
     def _encode(self, picture: Codes) -> bytes:
@@ -177,3 +180,9 @@ class BrowserPlayback:
     def over(self) -> bool:
         """Whether nothing more is to come; raises nothing."""
         return self._ended.is_set()
+
+
+def _forget(encoded: asyncio.Future[bytes] | None) -> None:
+    """Nobody may come for its outcome any more, which is no fault."""
+    if encoded is not None and not encoded.cancelled():
+        encoded.add_done_callback(lambda done: done.cancelled() or done.exception())

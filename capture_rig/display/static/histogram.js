@@ -10,7 +10,11 @@ function drawHistogram(canvas, histogram) {
   const context = canvas.getContext("2d");
   const inner = histogram.map((channel) => channel.slice(1, -1));
   const top = Math.sqrt(Math.max(1, ...inner.flat())); // the end codes may tower over all others
-  context.globalAlpha = 0.55;
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  context.fillStyle = style.getPropertyValue("--sunken");
+  context.fillRect(0, 0, width, height);
+  context.globalAlpha = 0.5;
+  context.globalCompositeOperation = dark ? "screen" : "multiply"; // grey where all channels lie
   ["--red", "--green", "--blue"].forEach((name, channel) => {
     context.fillStyle = style.getPropertyValue(name);
     context.beginPath();

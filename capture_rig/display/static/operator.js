@@ -79,7 +79,8 @@ function update(told) {
   const camera = told.camera ?? {};
   $("no-camera").textContent = told.camera_fault || (stepping ? "No camera: targets are shown by hand." : "No picture from the camera yet.");
   $("no-camera").hidden = pictureUrl !== null && !told.camera_fault;
-  $("camera-facts").textContent = camera.name ? `${camera.name}, ${camera.width} × ${camera.height}${camera.simulated ? ", simulated" : ""}` : "";
+  const simulated = camera.simulated && !/simulated/i.test(camera.name) ? ", simulated" : "";
+  $("camera-facts").textContent = camera.name ? `${camera.name}${simulated}, ${camera.width} × ${camera.height}` : "";
 }
 
 function prompted(waiting) {

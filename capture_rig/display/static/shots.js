@@ -49,7 +49,7 @@ class ShotList {
     cell(`mark ${tone}`, mark);
     cell("name", shot.name);
     const film = shot.layers === undefined ? "" : shot.layers ? `${shot.layers} ${shot.layers === 1 ? "layer" : "layers"}` : "bare";
-    const details = [film, shot.exposure && shot.exposure !== 1 ? `exposure ${shot.exposure}` : "", shot.role === "held" ? "held out" : ""];
+    const details = [film, shot.exposure && shot.exposure !== 1 ? `exposure ${shot.exposure}` : "", shot.role === "held" ? "held" : ""];
     cell("detail", details.filter(Boolean).join(" · "));
     if (shot.note) cell("note", shot.note);
     return row;
@@ -69,10 +69,8 @@ class ShotList {
 
   reveal(row) { // within the box alone: scrollIntoView would move the whole page under the operator's hands
     const top = row.offsetTop - this.box.offsetTop;
-    if (top < this.box.scrollTop) this.box.scrollTop = top;
-    else if (top + row.offsetHeight > this.box.scrollTop + this.box.clientHeight) {
-      this.box.scrollTop = top + row.offsetHeight - this.box.clientHeight;
-    }
+    const hidden = top < this.box.scrollTop || top + row.offsetHeight > this.box.scrollTop + this.box.clientHeight;
+    if (hidden) this.box.scrollTop = top - (this.box.clientHeight - row.offsetHeight) / 2;
   }
 
   key(event) {
