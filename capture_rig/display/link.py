@@ -60,6 +60,7 @@ class DisplayLink:
         self._still: _Still | None = None
         self._run: BrowserPlayback | None = None
         self._feeding: asyncio.Task[None] | None = None
+        self._darkening: asyncio.Task[None] | None = None
         self._number, self._runs, self._pages = -1, -1, 0
         self._joined = asyncio.Event()
         self._notices: deque[str] = deque(maxlen=_NOTICES)
@@ -67,7 +68,8 @@ class DisplayLink:
     @property
     def facts(self) -> ScreenFacts:
         """What is known of the screen; ScreenLostError while neither a page nor a size says how large it is."""
-        page = None if self._page is None else self._page.facts
+        joined = self._page  # read once: other threads ask too
+        page = None if joined is None else joined.facts
         size = self._size or (None if page is None else (page.width_px, page.height_px))
         if size is None:
             raise ScreenLostError(f"no display page is open; open {self.url} on the screen to be filmed")
@@ -135,7 +137,7 @@ class DisplayLink:
         self._run.ended(stopped=True)
         if self._feeding is not None:
             self._feeding.cancel()
-        self._dark = asyncio.ensure_future(self._send({"type": "stop", "run": self._run.number}))
+        self._darkening = asyncio.create_task(self._send({"type": "stop", "run": self._run.number}))
 
     async def serve(self, socket: WebSocket) -> None:
         """Talk with a display page until it goes; a second one is refused and named to the operator."""

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .operated import Preview
 
-_PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # fast: pictures live for a moment, on a local line
+# fast: pictures live for a moment, on a line that is mostly this machine's own
+_PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 _PREVIEW_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 
@@ -76,7 +77,7 @@ def packed(header: dict[str, Any], payload: bytes) -> bytes:
 
 def png(codes: NDArray[np.uint8]) -> bytes:
     """(H, W) or (H, W, 3) RGB codes as PNG, bit for bit, without any statement on colour."""
-    stored = codes if codes.ndim == 2 else codes[:, :, ::-1]
+    stored = codes if codes.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(codes), cv2.COLOR_RGB2BGR)
     return _encoded(".png", stored, _PNG_OPTIONS)
 
 

@@ -17,9 +17,9 @@ from .link import DisplayLink
 from .messages import preview_message
 from .operated import Operated
 
-STATIC = Path(__file__).parent / "static"
 _STATE_PERIOD_S = 0.2
 _CONFLICT = 409
+_NO_SUCH_SOCKET = 1008
 
 
 class NamedShot(BaseModel):
@@ -94,6 +94,10 @@ def build_app(link: DisplayLink, operated: Callable[[], Operated | None], folder
             pass
         finally:
             sending.cancel()
+
+    @app.websocket("/{path:path}")
+    async def nowhere(socket: WebSocket, path: str) -> None:
+        await socket.close(_NO_SUCH_SOCKET, "no websocket here")
 
     app.mount("/", StaticFiles(directory=folder))
     return app

@@ -98,8 +98,9 @@ def test_websockets_need_the_token_too(name: str, token_server: RigServer) -> No
     address = base_of(token_server).replace("http", "ws")
     with connect(f"{address}/{name}"):
         pass
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(f"{address.removesuffix(TOKEN)}{name}")
+    for wrong in (f"{address.removesuffix(TOKEN)}{name}", f"{address}/{name}.js"):
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(wrong)
 
 
 @pytest.mark.parametrize("name", ["display", "operator"])

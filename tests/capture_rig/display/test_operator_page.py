@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -155,6 +156,21 @@ def test_a_camera_that_fails_is_named_and_the_page_lives_on(run: FakeRun, page: 
     wait_until(lambda: "/dev/video0 was unplugged" in text(page, "#no-camera"), "the message")
     press(page, "s")
     wait_until(lambda: run.calls == [("start",)], "the start")
+
+
+def test_the_page_says_that_the_server_is_gone_and_finds_it_again(run: FakeRun, chromium: Chromium) -> None:
+    with RigServer(run) as server:
+        page = chromium.open(server.operator_url, *WIDTHS["phone"])
+        wait_until(lambda: count(page, "[role=option]") == 6, "the shot list")
+        port = urlsplit(server.operator_url).port or 0
+    wait_until(lambda: text(page, "#phase") == "Connection lost", "the message")
+    assert "What is recorded stays." in text(page, "#message")
+    assert page.do(lambda p: p.is_disabled("#start"))
+    with RigServer(run, port=port):
+        wait_until(lambda: text(page, "#phase") == "Stopped", "the state")
+        press(page, "s")
+        wait_until(lambda: run.calls == [("start",)], "the start")
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
