@@ -177,3 +177,36 @@ def check_picture(codes: Codes, facts: ScreenFacts) -> Codes:
             f"a picture for this screen must be uint8 {size} or {(*size, 3)}, got {array.dtype} {array.shape}"
         )
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+
+
+class MirroredScreen:
+    """A screen whose last picture is kept, so that a simulated camera may rehearse before a real one.
+
+    Parameters: screen, that shows the pictures.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._picture: Codes | None = None
+
+    @property
+    def facts(self) -> ScreenFacts:
+        """Of the screen itself."""
+        return self._screen.facts
+
+    def show(self, codes: Codes, label: str = "") -> Shown:
+        """As of the screen itself."""
+        shown = self._screen.show(codes, label)
+        self._picture = check_picture(codes, self.facts)
+        return shown
+
+    def play(self, pictures: Iterable[Codes], fps: float) -> Playback:
+        """As of the screen itself; what is played is not kept."""
+        return self._screen.play(pictures, fps)
+
+    def at(self, time_s: float) -> Codes:
+        """(H, W, 3) uint8: the last picture shown, black before the first."""
+        if self._picture is None:
+            facts = self.facts
+            return np.zeros((facts.height_px, facts.width_px, 3), np.uint8)
+        return self._picture

@@ -45,8 +45,9 @@ class Operated(Protocol):
 
         ``shots``: a list of ``name``, ``scene``, ``target``, ``layers``, ``exposure``, ``role``, ``status`` (todo,
         doing, done or failed) and ``note``; ``current``: the shot being taken; ``running``; ``phase`` and
-        ``message`` in words; ``waiting_for``: None or ``{"layers": N}`` while the operator must put N layers of film
-        on; ``checks``: a list of ``name``, ``status`` (ok, warning or failed), ``text``, ``cure``, ``shot``;
+        ``message`` in words (phase paused: a fault, the message is its cure); ``waiting_for``: None, or ``{"layers": N,
+        "capped": bool}`` while the operator must put N layers of film on, or the lens cap; ``checks``: a list of
+        ``name``, ``status`` (ok, warn or fail), ``text``, ``cure``, ``shots`` to take again;
         ``session``: path; ``camera`` and ``screen``: their facts; ``stepping``: True where start shows the next
         target by hand and stop makes the screen dark, with neither a camera nor a session.
         """

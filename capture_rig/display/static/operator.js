@@ -60,7 +60,7 @@ function update(told) {
   $("session").textContent = told.session ?? "no session";
   $("session").title = told.session ?? "";
   const waiting = told.waiting_for ?? null;
-  phase(waiting ? "Waiting for film" : told.phase || (told.running ? "Running" : "Stopped"), told.phase === "failed" ? "bad" : waiting ? "warn" : told.running ? "good" : "quiet");
+  phase(waiting ? "Waiting for film" : told.phase || (told.running ? "Running" : "Stopped"), told.phase === "paused" ? "bad" : waiting ? "warn" : told.running ? "good" : "quiet");
   const failed = count("failed");
   $("count").textContent = list.length ? `${count("done")} of ${list.length} done${failed ? `, ${failed} failed` : ""}` : "";
   $("progress").max = Math.max(1, list.length);
@@ -70,7 +70,7 @@ function update(told) {
   $("stop").querySelector("span").textContent = stepping ? "Dark" : "Stop";
   $("start").disabled = Boolean(told.running) && !stepping;
   $("stop").disabled = !told.running && !stepping;
-  if (told.message && told.message !== toldMessage) say(told.message, told.phase === "failed" ? "bad" : "");
+  if (told.message && told.message !== toldMessage) say(told.message, told.phase === "paused" ? "bad" : "");
   toldMessage = told.message;
   prompted(waiting);
   shots.update(list, told.current ?? null);
@@ -88,9 +88,9 @@ function prompted(waiting) {
   $("prompt").hidden = waiting === null;
   if (waiting === null) return;
   const film = layersInWords(waiting.layers);
-  $("prompt-title").textContent = waiting.layers === 0 ? "Take the film off" : `Put ${film} on`;
+  $("prompt-title").textContent = waiting.capped ? "Put the lens cap on" : waiting.layers === 0 ? "Take cap and film off" : `Put ${film} on`;
   $("prompt-text").textContent = "Move neither camera nor screen. Then confirm, and the run goes on.";
-  $("confirm").querySelector("span").textContent = waiting.layers === 0 ? "No film is on" : `${film} ${waiting.layers === 1 ? "is" : "are"} on`;
+  $("confirm").querySelector("span").textContent = waiting.capped ? "The cap is on" : waiting.layers === 0 ? "No film is on" : `${film} ${waiting.layers === 1 ? "is" : "are"} on`;
   if (opens) say(`${$("prompt-title").textContent}, then confirm.`, "warn");
 }
 
@@ -108,7 +108,7 @@ function checked(checks) {
 
 function checkItem(check) {
   const item = document.createElement("li");
-  const failed = check.status === "failed";
+  const failed = check.status === "fail";
   item.className = failed ? "bad" : "warn";
   const line = (name, text) => {
     const paragraph = document.createElement("p");
@@ -119,11 +119,11 @@ function checkItem(check) {
   line("verdict", `${failed ? "Failed" : "Warning"}: ${check.name}`);
   if (check.text) line("", check.text);
   if (check.cure) line("cure", check.cure);
-  if (check.shot) {
+  for (const shot of check.shots ?? []) {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = `Repeat ${check.shot}`;
-    button.addEventListener("click", () => call("repeat", { shot: check.shot }));
+    button.textContent = `Repeat ${shot}`;
+    button.addEventListener("click", () => call("repeat", { shot }));
     item.append(button);
   }
   return item;

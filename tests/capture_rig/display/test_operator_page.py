@@ -21,10 +21,10 @@ pytestmark = pytest.mark.browser
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 CHECK = {
     "name": "clipping",
-    "status": "failed",
+    "status": "fail",
     "text": "3 % at white",
     "cure": "Shorten the exposure.",
-    "shot": "flat_n1",
+    "shots": ["flat_n1"],
 }
 
 
@@ -128,7 +128,7 @@ def test_what_the_run_refuses_is_read_in_its_own_words(run: FakeRun, page: Page)
 def test_ticks_are_text_and_a_failed_check_has_its_cure_and_its_shot(run: FakeRun, page: Page) -> None:
     statuses = ("done", "doing", "failed", "todo")
     run.shots = [shot(f"flat{index}_n0", 0, status) for index, status in enumerate(statuses)]
-    run.checks = [CHECK, {"name": "flicker", "status": "ok", "text": "", "cure": "", "shot": None}]
+    run.checks = [CHECK, {"name": "flicker", "status": "ok", "text": "", "cure": "", "shots": []}]
     wait_until(lambda: count(page, "[role=option]") == 4, "the new list")
     marks = page.do(lambda p: p.locator(".mark").all_inner_texts())
     assert marks == ["✓ done", "▶ taking", "✗ failed", "· to do"]
