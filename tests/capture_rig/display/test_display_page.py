@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -173,7 +174,7 @@ def test_a_second_display_is_turned_away_and_named(server: RigServer, page: Page
     server.screen.show(codes)
     second = chromium.open(server.display_url, 200, 400)
     wait_until(lambda: second.do(lambda p: p.inner_text("h1")) == "Turned away", "the refusal")
-    assert "Another display page is connected" in second.do(lambda p: p.inner_text("#advice"))
+    assert "Another page is the display" in second.do(lambda p: p.inner_text("#advice"))
     assert any("a second display at 127.0.0.1" in notice for notice in server.screen.status["notices"])
     assert server.screen.show(codes).number == 1
     page.do(lambda p: p.goto("about:blank"))
@@ -181,6 +182,51 @@ def test_a_second_display_is_turned_away_and_named(server: RigServer, page: Page
     second.do(lambda p: p.get_by_role("button", name="Try again").click())
     assert server.screen.wait(5).width_px == 200
     second.close()
+
+
+def test_a_second_display_takes_over_when_asked_to(server: RigServer, page: Page, chromium: Chromium) -> None:
+    second = chromium.open(server.display_url, 200, 400)
+    wait_until(lambda: second.do(lambda p: p.inner_text("h1")) == "Turned away", "the refusal")
+    second.do(lambda p: p.keyboard.press("t"))
+    wait_until(lambda: page.do(lambda p: p.inner_text("h1")) == "Open elsewhere", "the first one's end")
+    wait_until(lambda: server.screen.facts.width_px == 200, "the second one's size")
+    codes = np.full((400, 200, 3), 90, np.uint8)
+    server.screen.show(codes)
+    np.testing.assert_array_equal(second.screenshot(), codes)
+    assert second.errors == page.errors == []
+    second.close()
+
+
+def test_a_duplicated_tab_is_a_second_display(server: RigServer, page: Page) -> None:
+    name = page.do(lambda p: p.evaluate("sessionStorage.getItem('display')"))
+
+    def duplicate(p: Any) -> Any:
+        copy = p.context.new_page()
+        copy.add_init_script(f"sessionStorage.setItem('display', '{name}')")
+        copy.goto(server.display_url)
+        copy.wait_for_selector("h1:text('Turned away')", timeout=5000)
+        return copy.close()
+
+    page.do(duplicate)
+    assert server.screen.show(np.full(SIZE, 60, np.uint8)).number == 0
+
+
+def test_what_is_known_of_the_screen_stays_known_while_its_page_is_away(server: RigServer, page: Page) -> None:
+    before = server.screen.facts
+    page.do(lambda p: p.goto("about:blank"))
+    wait_until(lambda: not server.screen.status["connected"], "the page's end")
+    after = server.screen.facts
+    assert (after.width_px, after.height_px, after.name) == (before.width_px, before.height_px, before.name)
+    assert not after.full_screen
+
+
+def test_pictures_may_travel_as_jpeg_and_the_report_says_so(server: RigServer, page: Page) -> None:
+    playback = server.screen.play(greys(10), FPS, encoding="jpeg")
+    wait_until(lambda: playback.finished, "the end")
+    assert playback.report()["encoding"] == "jpeg"
+    assert playback.report()["shown"] == 10
+    with pytest.raises(ValueError, match="encoding: unknown 'jpg'"):
+        server.screen.play(greys(10), FPS, encoding="jpg")  # type: ignore[arg-type]
 
 
 def test_the_page_finds_a_server_that_was_started_anew(chromium: Chromium) -> None:
