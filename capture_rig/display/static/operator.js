@@ -17,7 +17,8 @@ const shots = new ShotList($("shots"), (name) => {
   $("repeat").disabled = !name;
 });
 
-function say(text, tone = "") {
+function say(words, tone = "") {
+  const text = sentence(words);
   if (text === said) return;
   said = text;
   $("message").textContent = text;
@@ -135,8 +136,8 @@ function checkItem(check) {
     item.append(paragraph);
   };
   line("verdict", `${failed ? "Failed" : "Warning"}: ${check.name}`);
-  if (check.text) line("", check.text);
-  if (check.cure) line("cure", check.cure);
+  if (check.text) line("", sentence(check.text));
+  if (check.cure) line("cure", sentence(check.cure));
   for (const name of check.shots ?? []) {
     const button = document.createElement("button");
     button.type = "button";

@@ -90,7 +90,7 @@ def test_the_lens_cap_is_asked_for_in_the_words_of_the_run(run: FakeRun, page: P
 def test_a_shot_asked_for_again_while_nothing_runs_is_acknowledged(run: FakeRun, page: Page) -> None:
     page.do(lambda p: p.focus("#shots"))
     press(page, "r")
-    wait_until(lambda: text(page, "#message") == "dark_n0 is taken again next: press Start.", "the answer")
+    wait_until(lambda: text(page, "#message") == "Dark_n0 is taken again next: press Start.", "the answer")
 
 
 def test_the_best_focus_is_that_of_the_scene_on_the_screen(run: FakeRun, page: Page) -> None:
@@ -171,7 +171,7 @@ def test_single_keys_can_be_switched_off_and_the_list_of_keys_closes_by_escape(r
 def test_what_the_run_refuses_is_read_in_its_own_words(run: FakeRun, page: Page) -> None:
     run.refusal = "the camera is not open yet"
     press(page, "s")
-    wait_until(lambda: text(page, "#message") == "the camera is not open yet", "the message")
+    wait_until(lambda: text(page, "#message") == "The camera is not open yet", "the message")
     assert page.do(lambda p: p.get_attribute("#message", "aria-live")) == "polite"
 
 
