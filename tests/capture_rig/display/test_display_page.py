@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from capture_rig.display.playback import Encoding
 from capture_rig.display.server import RigServer
 from capture_rig.screens import Codes, ScreenLostError
 from capture_rig.targets import noise, screen_codes
@@ -220,11 +221,15 @@ def test_what_is_known_of_the_screen_stays_known_while_its_page_is_away(server: 
     assert not after.full_screen
 
 
-def test_pictures_may_travel_as_jpeg_and_the_report_says_so(server: RigServer, page: Page) -> None:
-    playback = server.screen.play(greys(10), FPS, encoding="jpeg")
-    wait_until(lambda: playback.finished, "the end")
-    assert playback.report()["encoding"] == "jpeg"
-    assert playback.report()["shown"] == 10
+@pytest.mark.parametrize(("encoding", "exact"), [("png", True), ("jpeg", False)])
+def test_pictures_of_a_run_are_exact_unless_they_travel_as_jpeg(
+    server: RigServer, page: Page, encoding: Encoding, exact: bool
+) -> None:
+    codes = np.random.default_rng(3).integers(0, 256, (*SIZE[:2], 3), dtype=np.uint8)
+    playback = server.screen.play([codes], 0.5, encoding=encoding)
+    assert np.array_equal(page.screenshot(), codes) is exact
+    assert playback.report()["encoding"] == encoding
+    playback.stop()
     with pytest.raises(ValueError, match="encoding: unknown 'jpg'"):
         server.screen.play(greys(10), FPS, encoding="jpg")  # type: ignore[arg-type]
 
