@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ class DisplayLink:
         self._number, self._runs, self._pages = -1, -1, 0
         self._joined = asyncio.Event()
         self._notices: deque[str] = deque(maxlen=_NOTICES)
+        self.on_step: Callable[[int], None] = lambda by: None  # an arrow key on the page, 1 or -1
 
     @property
     def facts(self) -> ScreenFacts:
@@ -228,10 +229,18 @@ class DisplayLink:
         elif kind == "ended":
             if self._run is not None and EndedMessage.model_validate(message).run == self._run.number:
                 self._run.ended()
+        elif kind == "step":
+            self._step(1 if message.get("by") == 1 else -1)
         elif kind == "failed":
             self._notice(f"the display page: {str(message.get('message'))[:300]}")
         else:
             raise ValueError(f"unknown message of type {kind!r}")
+
+    def _step(self, by: int) -> None:
+        try:
+            self.on_step(by)
+        except ValueError as error:
+            self._notice(str(error))
 
     def _confirm(self, message: ShownMessage) -> None:
         still = self._still

@@ -293,6 +293,8 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (key === "f" || (key === "enter" && !event.target.closest("button"))) enterFullScreen();
   if (key === "t") takeOver();
+  const by = { arrowright: 1, arrowdown: 1, arrowleft: -1, arrowup: -1 }[key];
+  if (by) send({ type: "step", by });
 });
 document.addEventListener("fullscreenchange", tellFacts);
 document.addEventListener("visibilitychange", tellFacts);

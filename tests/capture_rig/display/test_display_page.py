@@ -12,8 +12,9 @@ import pytest
 
 from capture_rig.display.playback import Encoding
 from capture_rig.display.server import RigServer
+from capture_rig.display.stepper import TargetStepper
 from capture_rig.screens import Codes, ScreenLostError
-from capture_rig.targets import noise, screen_codes
+from capture_rig.targets import TargetSpec, noise, screen_codes
 from tests.capture_rig.browser import Chromium, Page, ScreenshotScreen
 
 pytestmark = pytest.mark.browser
@@ -196,6 +197,16 @@ def test_a_second_display_takes_over_when_asked_to(server: RigServer, page: Page
     np.testing.assert_array_equal(second.screenshot(), codes)
     assert second.errors == page.errors == []
     second.close()
+
+
+def test_arrow_keys_on_the_page_step_through_targets(server: RigServer, page: Page) -> None:
+    stepper = TargetStepper(server.screen, [TargetSpec("bright", "flat"), TargetSpec("grey", "flat", {"level": 0.2})])
+    server.run = stepper
+    for key, name in (("ArrowRight", "bright"), ("ArrowLeft", "grey")):
+        page.do(lambda p, key=key: p.keyboard.press(key))
+        wait_until(lambda name=name: stepper.state()["message"].startswith(f"{name} is on"), name)
+    assert page.screenshot().max() == screen_codes(np.full((1, 1), 0.2, np.float32)).max()
+    stepper.close()
 
 
 def test_a_duplicated_tab_is_a_second_display(server: RigServer, page: Page) -> None:
