@@ -83,14 +83,12 @@ def packed(header: dict[str, Any], payload: bytes) -> bytes:
 
 def png(codes: NDArray[np.uint8]) -> bytes:
     """(H, W) or (H, W, 3) RGB codes as PNG, bit for bit, without any statement on colour."""
-    stored = codes if codes.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(codes), cv2.COLOR_RGB2BGR)
-    return _encoded(".png", stored, _PNG_OPTIONS)
+    return _encoded(".png", _stored(codes), _PNG_OPTIONS)
 
 
 def jpeg(codes: NDArray[np.uint8]) -> bytes:
     """(H, W) or (H, W, 3) RGB codes as JPEG with full colour resolution, near enough for the eye but not exact."""
-    stored = codes if codes.ndim == 2 else codes[:, :, ::-1]
-    return _encoded(".jpg", stored, _JPEG_OPTIONS)
+    return _encoded(".jpg", _stored(codes), _JPEG_OPTIONS)
 
 
 def preview_message(preview: Preview) -> bytes:
@@ -104,6 +102,10 @@ def preview_message(preview: Preview) -> bytes:
         "at_s": float(preview.at_s),
     }
     return packed(header, _encoded(".jpg", np.asarray(preview.codes)[:, :, ::-1], _PREVIEW_OPTIONS))
+
+
+def _stored(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return codes if codes.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(codes), cv2.COLOR_RGB2BGR)
 
 
 def _encoded(suffix: str, stored: NDArray[np.uint8], options: list[int]) -> bytes:
