@@ -8,9 +8,11 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
+from lps_sim.errors import UnknownNameError
+
 from ..screens import Codes, ScreenFacts, ScreenLostError, Shown
 from .link import DisplayLink
-from .playback import BrowserPlayback
+from .playback import ENCODERS, BrowserPlayback, Encoding
 
 Result = TypeVar("Result")
 
@@ -52,11 +54,17 @@ class BrowserScreen:
         """
         return self._call(self._link.show(codes, label), 2 * self._timeout_s)
 
-    def play(self, pictures: Iterable[Codes], fps: float) -> BrowserPlayback:
-        """Play pictures at ``fps`` a second; returns with the first one on the screen. Raises as :meth:`show`."""
+    def play(self, pictures: Iterable[Codes], fps: float, encoding: Encoding = "png") -> BrowserPlayback:
+        """Play pictures at ``fps`` a second; returns with the first one on the screen. Raises as :meth:`show`.
+
+        ``encoding``: png is exact; jpeg (4:4:4, quality 98) is for screens too large for it, whose report shows
+        missed refreshes.
+        """
         if not fps > 0:
             raise ValueError(f"fps must be above 0, got {fps:g}")
-        playback = self._call(self._link.play(pictures, fps), 3 * self._timeout_s)
+        if encoding not in ENCODERS:
+            raise UnknownNameError("encoding", encoding, ENCODERS)
+        playback = self._call(self._link.play(pictures, fps, encoding), 3 * self._timeout_s)
         playback.halted_by(self._halt)
         return playback
 

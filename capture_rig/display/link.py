@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from ..screens import ScreenFacts, ScreenLostError, Shown, check_picture
 from .messages import EndedMessage, PageFacts, PlayedMessage, ShownMessage, packed, png
-from .playback import BrowserPlayback
+from .playback import BrowserPlayback, Encoding
 
 Codes = NDArray[np.uint8]
 
@@ -57,6 +57,7 @@ class DisplayLink:
     def __init__(self, size: tuple[int, int] | None, eotf: str, url: str, timeout_s: float) -> None:
         self._size, self._eotf, self.url, self._timeout_s = size, eotf, url, timeout_s
         self._page: _Page | None = None
+        self._known: PageFacts | None = None
         self._still: _Still | None = None
         self._run: BrowserPlayback | None = None
         self._feeding: asyncio.Task[None] | None = None
@@ -64,25 +65,31 @@ class DisplayLink:
         self._number, self._runs, self._pages = -1, -1, 0
         self._joined = asyncio.Event()
         self._notices: deque[str] = deque(maxlen=_NOTICES)
+        self.on_step: Callable[[int], None] = lambda by: None  # an arrow key on the page, 1 or -1
 
     @property
     def facts(self) -> ScreenFacts:
-        """What is known of the screen; ScreenLostError while neither a page nor a size says how large it is."""
-        joined = self._page  # read once: other threads ask too
-        page = None if joined is None else joined.facts
+        """What is known of the screen, from its page if one was open: a run tells its state while the page is away.
+
+        Raises ScreenLostError while neither a page nor a size has said how large it is.
+        """
+        page = self._known
         size = self._size or (None if page is None else (page.width_px, page.height_px))
         if size is None:
             raise ScreenLostError(f"no display page is open; open {self.url} on the screen to be filmed")
         if page is None:
             return ScreenFacts(*size, "display page (not open)", full_screen=False, eotf=self._eotf)
-        return ScreenFacts(
-            *size, page.agent, page.device_pixel_ratio, page.refresh_hz, page.full_screen, eotf=self._eotf
-        )
+        full_screen = page.full_screen and self._page is not None
+        return ScreenFacts(*size, page.agent, page.device_pixel_ratio, page.refresh_hz, full_screen, eotf=self._eotf)
 
     def status(self) -> dict[str, Any]:
         """JSON-ready, for the operator: what the page says of itself, and what happened to displays."""
         page = self._page
-        told = {} if page is None else {**page.facts.model_dump(exclude={"display"}), "address": page.address}
+        told = (
+            {}
+            if page is None
+            else {**page.facts.model_dump(exclude={"display", "takes_over"}), "address": page.address}
+        )
         return {
             "connected": page is not None,
             "url": self.url,
@@ -119,13 +126,13 @@ class DisplayLink:
         except asyncio.TimeoutError:
             raise ScreenLostError(f"picture {number} was not confirmed: {self._why_silent()}") from None
 
-    async def play(self, pictures: Iterable[Codes], fps: float) -> BrowserPlayback:
+    async def play(self, pictures: Iterable[Codes], fps: float, encoding: Encoding) -> BrowserPlayback:
         """Start a run; returns with its first picture on the screen."""
         self.stop()
         await self.wait(self._timeout_s)
         self._still = None
         self._runs += 1
-        run = BrowserPlayback(self._runs, pictures, fps, self.facts, self._timeout_s)
+        run = BrowserPlayback(self._runs, pictures, fps, self.facts, self._timeout_s, encoding)
         self._run, self._feeding = run, asyncio.create_task(run.feed(self._send, self._send))
         await run.started()
         return run
@@ -152,8 +159,10 @@ class DisplayLink:
         client = socket.client
         page = _Page(socket, "unknown" if client is None else client.host, facts)
         if self._page is not None and self._page.facts.display != facts.display:
-            await self._refuse(page)
-            return
+            if not facts.takes_over:
+                await self._refuse(page)
+                return
+            self._notice(f"the display page at {page.address} ({facts.agent}) took the place of another one")
         await self._welcome(page)
         try:
             while True:
@@ -168,14 +177,15 @@ class DisplayLink:
 
     async def _refuse(self, page: _Page) -> None:
         self._notice(f"a second display at {page.address} ({page.facts.agent}) was turned away")
-        reason = "Another display page is connected. Close that one, then choose Try again here."
+        reason = "Another page is the display. Press T to take its place, or close it and choose Try again."
         await page.socket.send_json({"type": "refused", "message": reason})
         await page.socket.close(_REFUSED, "another display is connected")
 
     async def _welcome(self, page: _Page) -> None:
         older, self._page = self._page, page
+        self._known = page.facts
         if older is not None:
-            self._break_run("the display page was reloaded")
+            self._break_run("the display page was reloaded, or another one took its place")
             await older.socket.close(_REPLACED, "this display page is open anew")
         self._pages += 1
         self._joined.set()
@@ -206,6 +216,8 @@ class DisplayLink:
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "facts":
             page.facts = PageFacts.model_validate({**message, "display": page.facts.display})
+            if page is self._page:
+                self._known = page.facts
             if self._run is not None and not self._run.over:
                 self._run.refresh_hz = page.facts.refresh_hz
         elif kind == "shown":
@@ -217,10 +229,18 @@ class DisplayLink:
         elif kind == "ended":
             if self._run is not None and EndedMessage.model_validate(message).run == self._run.number:
                 self._run.ended()
+        elif kind == "step":
+            self._step(1 if message.get("by") == 1 else -1)
         elif kind == "failed":
             self._notice(f"the display page: {str(message.get('message'))[:300]}")
         else:
             raise ValueError(f"unknown message of type {kind!r}")
+
+    def _step(self, by: int) -> None:
+        try:
+            self.on_step(by)
+        except ValueError as error:
+            self._notice(str(error))
 
     def _confirm(self, message: ShownMessage) -> None:
         still = self._still

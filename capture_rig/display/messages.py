@@ -14,6 +14,10 @@ from .operated import Preview
 
 # fast: pictures live for a moment, on a line that is mostly this machine's own
 _PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+_JPEG_OPTIONS = [
+    *(cv2.IMWRITE_JPEG_QUALITY, 98),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+]
 _PREVIEW_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 
@@ -30,6 +34,7 @@ class PageFacts(BaseModel):
     one_to_one : whether every picture pixel is one screen pixel, by the canvas's own box in screen pixels
     visible : False behind another tab or window
     agent : the browser
+    takes_over : True to replace a display page that is connected
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +48,7 @@ class PageFacts(BaseModel):
     one_to_one: bool = True
     visible: bool = True
     agent: str = Field(default="browser", max_length=300)
+    takes_over: bool = False
 
 
 class ShownMessage(BaseModel):
@@ -77,8 +83,12 @@ def packed(header: dict[str, Any], payload: bytes) -> bytes:
 
 def png(codes: NDArray[np.uint8]) -> bytes:
     """(H, W) or (H, W, 3) RGB codes as PNG, bit for bit, without any statement on colour."""
-    stored = codes if codes.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(codes), cv2.COLOR_RGB2BGR)
-    return _encoded(".png", stored, _PNG_OPTIONS)
+    return _encoded(".png", _stored(codes), _PNG_OPTIONS)
+
+
+def jpeg(codes: NDArray[np.uint8]) -> bytes:
+    """(H, W) or (H, W, 3) RGB codes as JPEG with full colour resolution, near enough for the eye but not exact."""
+    return _encoded(".jpg", _stored(codes), _JPEG_OPTIONS)
 
 
 def preview_message(preview: Preview) -> bytes:
@@ -92,6 +102,10 @@ def preview_message(preview: Preview) -> bytes:
         "at_s": float(preview.at_s),
     }
     return packed(header, _encoded(".jpg", np.asarray(preview.codes)[:, :, ::-1], _PREVIEW_OPTIONS))
+
+
+def _stored(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return codes if codes.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(codes), cv2.COLOR_RGB2BGR)
 
 
 def _encoded(suffix: str, stored: NDArray[np.uint8], options: list[int]) -> bytes:

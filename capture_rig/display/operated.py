@@ -45,9 +45,10 @@ class Operated(Protocol):
 
         ``shots``: a list of ``name``, ``scene``, ``target``, ``layers``, ``exposure``, ``role``, ``status`` (todo,
         doing, done or failed) and ``note``; ``current``: the shot being taken; ``running``; ``phase`` and
-        ``message`` in words (phase paused: a fault, the message is its cure); ``waiting_for``: None, or ``{"layers": N,
-        "capped": bool}`` while the operator must put N layers of film on, or the lens cap; ``checks``: a list of
-        ``name``, ``status`` (ok, warn or fail), ``text``, ``cure``, ``shots`` to take again;
+        ``message`` in words, phase "paused" or "failed" where something has to be mended; ``waiting_for``: None, or
+        ``layers`` of film that the operator must put on, ``capped``: True for the lens cap, and ``text``: the request
+        in words; ``checks``: a list of ``name``, ``status`` (ok, warn or fail), ``text``, ``cure``, and ``shots``:
+        names to take again;
         ``session``: path; ``camera`` and ``screen``: their facts; ``stepping``: True where start shows the next
         target by hand and stop makes the screen dark, with neither a camera nor a session.
         """

@@ -6,21 +6,23 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..screens import ScreenFacts, ScreenLostError, check_picture
-from .messages import PlayedMessage, packed, png
+from .messages import PlayedMessage, jpeg, packed, png
 
 Codes = NDArray[np.uint8]
 SendText = Callable[[dict[str, Any]], Awaitable[None]]
 SendBytes = Callable[[bytes], Awaitable[None]]
+Encoding = Literal["png", "jpeg"]
 
 _AHEAD_BYTES = 256 << 20  # decoded pictures that the page keeps
 _AHEAD_MOST, _AHEAD_LEAST = 24, 4
-_ENCODERS = 4
+_WORKERS = 4
+ENCODERS: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {"png": png, "jpeg": jpeg}
 
 
 class BrowserPlayback:
@@ -35,12 +37,20 @@ class BrowserPlayback:
     pictures, fps : what is played
     facts : of the screen
     timeout_s : longest silence of the page
+    encoding : on the way to the page: png is exact, jpeg (4:4:4, quality 98) faster on large screens
     """
 
     def __init__(
-        self, number: int, pictures: Iterable[Codes], fps: float, facts: ScreenFacts, timeout_s: float
+        self,
+        number: int,
+        pictures: Iterable[Codes],
+        fps: float,
+        facts: ScreenFacts,
+        timeout_s: float,
+        encoding: Encoding = "png",
     ) -> None:
         self.number, self._fps, self._facts, self._timeout_s = number, fps, facts, timeout_s
+        self._encoding = encoding
         self._pictures: Iterator[Codes] = iter(pictures)
         decoded = facts.width_px * facts.height_px * 4
         self._ahead = max(_AHEAD_LEAST, min(_AHEAD_MOST, _AHEAD_BYTES // decoded))
@@ -77,6 +87,7 @@ class BrowserPlayback:
             "pauses": list(self._pauses),
             "fps": self._fps,
             "refresh_hz": self.refresh_hz,
+            "encoding": self._encoding,
             "stopped": self._stopped,
             "broken": None if self._error is None else str(self._error),
         }
@@ -94,7 +105,7 @@ class BrowserPlayback:
         """Send every picture, never more ahead of the screen than the page keeps, and wait for the end."""
         queue: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue(self._ahead)
         source = ThreadPoolExecutor(1, "pictures")
-        encoders = ThreadPoolExecutor(min(_ENCODERS, os.cpu_count() or 1), "encode")
+        encoders = ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1), "encode")
         reader = asyncio.create_task(self._read(queue, source, encoders))
         try:
             await send_text({"type": "play", "run": self.number, "fps": self._fps, "ahead": self._ahead // 2})
@@ -135,7 +146,7 @@ class BrowserPlayback:
 
     def _encode(self, picture: Codes) -> bytes:
         check_picture(picture, self._facts)
-        return png(np.asarray(picture))
+        return ENCODERS[self._encoding](np.asarray(picture))
 
     async def _within(self, waiting: Any, seconds: float) -> None:
         try:

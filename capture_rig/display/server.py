@@ -28,7 +28,8 @@ class RigServer:
 
     Parameters
     ----------
-    run : what the operator's page operates; the attribute may be set later, when the run needs the screen first
+    run : what the operator's page operates; the attribute may be set later, when the run needs the screen first. Its
+        ``step(by)``, if it has one, follows the arrow keys on the display page
     host : address to bind to; others than this machine's own can be reached from the network, and need the token
     port : 0 takes a free one
     token : first part of every address; None: none on the own machine, else a random one. At least 8 letters or digits
@@ -103,6 +104,7 @@ class RigServer:
         bound = _bound(self._host, self._port)
         self._port = bound.getsockname()[1]
         link = DisplayLink(self._size, self._eotf, self.display_url, self._timeout_s)
+        link.on_step = self._step
         app: Any = Guard(build_app(link, lambda: self.run, self._folder), self._token, self._loopback)
         config = uvicorn.Config(
             app,
@@ -129,6 +131,11 @@ class RigServer:
             self._server.should_exit = True
             self._thread.join(_STOP_S)
         self._server = self._thread = None
+
+    def _step(self, by: int) -> None:
+        step = getattr(self.run, "step", None)
+        if step is not None:
+            step(by)
 
     def _serve(self, bound: socket.socket, link: Any, ready: threading.Event) -> None:
         from .browser_screen import BrowserScreen

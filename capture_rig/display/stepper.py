@@ -57,6 +57,13 @@ class TargetStepper:
             following = names[(names.index(self._current) + 1) % len(names)] if self._current else names[0]
         self.repeat(left[0] if left else following)
 
+    def step(self, by: int) -> None:
+        """Show the next target in the list (1) or the one before (-1), from the last one on to the first."""
+        with self._lock:
+            names = list(self._specs)
+            place = (names.index(self._current) + by) % len(names) if self._current else min(by, 0)
+        self.repeat(names[place])
+
     def stop(self) -> None:
         """Make the screen dark."""
         self._begin(None)

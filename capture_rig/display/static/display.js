@@ -25,9 +25,14 @@ let run = null;        // playback
 let confirmation = null; // of what was drawn in the last animation frame
 let toldFacts = "";
 
+// A page that was reloaded is the same display; a duplicated tab, which inherits the name, is another one.
+const [entry] = performance.getEntriesByType("navigation");
+let named = entry && entry.type === "reload";
+
 function displayName() {
   const kept = sessionStorage.getItem("display");
-  if (kept) return kept;
+  if (kept && named) return kept;
+  named = true;
   const name = Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
   sessionStorage.setItem("display", name);
   return name;
@@ -84,26 +89,26 @@ function card(headline, advice) {
   document.body.classList.remove("showing");
 }
 
-function connect() {
-  document.getElementById("again").hidden = true;
+function connect(takesOver = false) {
+  document.getElementById("again").hidden = document.getElementById("take").hidden = true;
   const address = new URL("display", location.href);
   address.protocol = "ws:";
   socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
     toldFacts = "";
-    send({ display: displayName(), ...facts() });
+    send({ display: displayName(), takes_over: takesOver, ...facts() });
   };
   socket.onmessage = (event) => (typeof event.data === "string" ? heard(JSON.parse(event.data)) : received(event.data));
   socket.onclose = (event) => {
     still = run = confirmation = null;
     if (event.code === REFUSED || event.code === REPLACED) {
-      if (event.code === REPLACED) card("Open elsewhere", "This display page was opened anew. You can close this tab.");
-      document.getElementById("again").hidden = false;
+      if (event.code === REPLACED) card("Open elsewhere", "Another page is the display now. Close this one, or press T to take its place.");
+      document.getElementById("again").hidden = document.getElementById("take").hidden = false;
       return;
     }
     card("Connection lost", "Trying again. Is lps rig still running?");
-    setTimeout(connect, RETRY_MS[Math.min(retries++, RETRY_MS.length - 1)]);
+    setTimeout(() => connect(), RETRY_MS[Math.min(retries++, RETRY_MS.length - 1)]);
   };
 }
 
@@ -135,8 +140,9 @@ async function received(buffer) {
   const from = socket;
   let bitmap;
   try {
-    const png = new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/png" });
-    bitmap = await createImageBitmap(png, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    const file = new Uint8Array(buffer, 4 + length);
+    const picture = new Blob([file], { type: file[0] === 0xff ? "image/jpeg" : "image/png" });
+    bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch (error) {
     send({ type: "failed", message: `picture ${header.number} could not be decoded: ${error}` });
     return;
@@ -234,6 +240,10 @@ function tick(now) {
   else if (run !== null) playNext(now);
 }
 
+function takeOver() {
+  if (!document.getElementById("take").hidden) connect(true);
+}
+
 function enterFullScreen() {
   if (document.fullscreenElement === null) {
     document.documentElement.requestFullscreen({ navigationUI: "hide" }).catch((error) => {
@@ -275,10 +285,16 @@ function observe() {
 }
 
 document.getElementById("enter").addEventListener("click", enterFullScreen);
-document.getElementById("again").addEventListener("click", connect);
+document.getElementById("again").addEventListener("click", () => connect());
+document.getElementById("take").addEventListener("click", takeOver);
 stage.addEventListener("click", (event) => { if (!event.target.closest("button")) enterFullScreen(); });
 document.addEventListener("keydown", (event) => {
-  if (event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey && !event.altKey) enterFullScreen();
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.toLowerCase();
+  if (key === "f" || (key === "enter" && !event.target.closest("button"))) enterFullScreen();
+  if (key === "t") takeOver();
+  const by = { arrowright: 1, arrowdown: 1, arrowleft: -1, arrowup: -1 }[key];
+  if (by) send({ type: "step", by });
 });
 document.addEventListener("fullscreenchange", tellFacts);
 document.addEventListener("visibilitychange", tellFacts);

@@ -1,6 +1,6 @@
 "use strict";
 
-// Counts of the codes of three channels, drawn over each other on a square-root scale: few pixels stay visible.
+// Shares or counts of the codes of three channels, drawn over each other on a square-root scale: few pixels stay visible.
 
 function drawHistogram(canvas, histogram) {
   const style = getComputedStyle(document.documentElement);
@@ -9,7 +9,7 @@ function drawHistogram(canvas, histogram) {
   const height = canvas.height = Math.round(canvas.clientHeight * ratio);
   const context = canvas.getContext("2d");
   const inner = histogram.map((channel) => channel.slice(1, -1));
-  const top = Math.sqrt(Math.max(1, ...inner.flat())); // the end codes may tower over all others
+  const top = Math.sqrt(Math.max(...inner.flat()) || 1); // the end codes may tower over all others
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   context.fillStyle = style.getPropertyValue("--sunken");
   context.fillRect(0, 0, width, height);

@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 
 let state = {};
 let bestFocus = 0;
+let focusScene = null;
 let pictureUrl = null;
 let said = "";
 let toldMessage = null;
@@ -16,7 +17,8 @@ const shots = new ShotList($("shots"), (name) => {
   $("repeat").disabled = !name;
 });
 
-function say(text, tone = "") {
+function say(words, tone = "") {
+  const text = sentence(words);
   if (text === said) return;
   said = text;
   $("message").textContent = text;
@@ -32,17 +34,24 @@ async function call(name, body) {
     });
     const told = await answer.json();
     if (!answer.ok) say(told.message ?? `${name} was not understood`, "bad");
+    return answer.ok;
   } catch {
     say("The server does not answer. Is lps rig still running?", "bad");
+    return false;
   }
 }
 
 const actions = {
   start: () => call("start"),
   stop: () => call("stop"),
-  repeat: () => shots.selected && call("repeat", { shot: shots.selected }),
+  repeat: () => shots.selected && repeat(shots.selected),
   confirm: () => state.waiting_for && call("confirm", { layers: state.waiting_for.layers }),
 };
+
+async function repeat(name) {
+  const done = await call("repeat", { shot: name });
+  if (done && !stepping) say(`${name} is taken again next${state.running ? "" : ": press Start"}.`);
+}
 
 function layersInWords(layers) {
   return layers === 0 ? "no film" : layers === 1 ? "1 layer of film" : `${layers} layers of film`;
@@ -60,7 +69,9 @@ function update(told) {
   $("session").textContent = told.session ?? "no session";
   $("session").title = told.session ?? "";
   const waiting = told.waiting_for ?? null;
-  phase(waiting ? "Waiting for film" : told.phase || (told.running ? "Running" : "Stopped"), told.phase === "paused" ? "bad" : waiting ? "warn" : told.running ? "good" : "quiet");
+  const trouble = told.phase === "failed" || told.phase === "paused";
+  const doing = sentence(told.phase || (told.running ? "running" : "stopped"));
+  phase(!waiting ? doing : waiting.capped ? "Waiting for the lens cap" : "Waiting for film", trouble ? "bad" : waiting ? "warn" : told.running ? "good" : "quiet");
   const failed = count("failed");
   $("count").textContent = list.length ? `${count("done")} of ${list.length} done${failed ? `, ${failed} failed` : ""}` : "";
   $("progress").max = Math.max(1, list.length);
@@ -70,7 +81,7 @@ function update(told) {
   $("stop").querySelector("span").textContent = stepping ? "Dark" : "Stop";
   $("start").disabled = Boolean(told.running) && !stepping;
   $("stop").disabled = !told.running && !stepping;
-  if (told.message && told.message !== toldMessage) say(told.message, told.phase === "paused" ? "bad" : "");
+  if (told.message && told.message !== toldMessage) say(told.message, trouble ? "bad" : "");
   toldMessage = told.message;
   prompted(waiting);
   shots.update(list, told.current ?? null);
@@ -80,7 +91,9 @@ function update(told) {
   $("no-camera").textContent = told.camera_fault || (stepping ? "No camera: targets are shown by hand." : "No picture from the camera yet.");
   $("no-camera").hidden = pictureUrl !== null && !told.camera_fault;
   const simulated = camera.simulated && !/simulated/i.test(camera.name) ? ", simulated" : "";
-  $("camera-facts").textContent = camera.name ? `${camera.name}${simulated}, ${camera.width} × ${camera.height}` : "";
+  const loose = (camera.settings ?? []).filter((setting) => !setting.honoured).map((setting) => setting.name.replace(/_(s|k)$/, "").replace("_", " "));
+  const unlocked = loose.length ? `; the camera does not keep ${loose.join(", ")}` : "";
+  $("camera-facts").textContent = camera.name ? `${camera.name}${simulated}, ${camera.width} × ${camera.height}${unlocked}` : "";
 }
 
 function prompted(waiting) {
@@ -88,10 +101,16 @@ function prompted(waiting) {
   $("prompt").hidden = waiting === null;
   if (waiting === null) return;
   const film = layersInWords(waiting.layers);
-  $("prompt-title").textContent = waiting.capped ? "Put the lens cap on" : waiting.layers === 0 ? "Take cap and film off" : `Put ${film} on`;
-  $("prompt-text").textContent = "Move neither camera nor screen. Then confirm, and the run goes on.";
-  $("confirm").querySelector("span").textContent = waiting.capped ? "The cap is on" : waiting.layers === 0 ? "No film is on" : `${film} ${waiting.layers === 1 ? "is" : "are"} on`;
+  const bare = waiting.layers === 0;
+  const placed = bare ? "No film is on" : `${film} ${waiting.layers === 1 ? "is" : "are"} on`;
+  $("prompt-title").textContent = waiting.capped ? "Put the lens cap on" : bare ? "Take cap and film off" : `Put ${film} on`;
+  $("prompt-text").textContent = `${waiting.text ? `${sentence(waiting.text)}. ` : ""}Move neither camera nor screen.`;
+  $("confirm").querySelector("span").textContent = waiting.capped ? "The cap is on" : placed;
   if (opens) say(`${$("prompt-title").textContent}, then confirm.`, "warn");
+}
+
+function sentence(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function checked(checks) {
@@ -117,13 +136,13 @@ function checkItem(check) {
     item.append(paragraph);
   };
   line("verdict", `${failed ? "Failed" : "Warning"}: ${check.name}`);
-  if (check.text) line("", check.text);
-  if (check.cure) line("cure", check.cure);
-  for (const shot of check.shots ?? []) {
+  if (check.text) line("", sentence(check.text));
+  if (check.cure) line("cure", sentence(check.cure));
+  for (const name of check.shots ?? []) {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = `Repeat ${shot}`;
-    button.addEventListener("click", () => call("repeat", { shot }));
+    button.textContent = `Repeat ${name}`;
+    button.addEventListener("click", () => repeat(name));
     item.append(button);
   }
   return item;
@@ -131,7 +150,7 @@ function checkItem(check) {
 
 function displayed(display) {
   const open = Boolean(display.connected);
-  const fault = !open ? "" : !display.visible ? "behind another window" : !display.one_to_one ? "not pixel for pixel" : !display.full_screen ? "not full screen" : "";
+  const fault = !open ? "" : !display.visible ? "behind another window" : !display.one_to_one ? "not pixel for pixel" : display.device_pixel_ratio % 1 ? "scaled" : !display.full_screen ? "not full screen" : "";
   $("display-state").textContent = !open ? "not open" : fault || "ready";
   $("display-state").className = `state ${!open || display.one_to_one === false ? "bad" : fault ? "warn" : "good"}`;
   const facts = $("display-facts");
@@ -139,6 +158,13 @@ function displayed(display) {
   if (open) {
     const rate = display.refresh_hz ? `, ${display.refresh_hz.toFixed(1)} Hz` : "";
     facts.textContent = `${display.width_px} × ${display.height_px} screen pixels, pixel ratio ${display.device_pixel_ratio}${rate}, ${display.agent} at ${display.address}`;
+    const cure = {
+      "not pixel for pixel": "Reset the zoom of the display page (Ctrl+0).",
+      scaled: "Reset the zoom of the display page (Ctrl+0), and set the system's scale to a whole number.",
+      "not full screen": "Press F on the display page.",
+      "behind another window": "Bring the display page to the front.",
+    }[fault];
+    if (cure) facts.append(document.createElement("br"), cure);
   } else if (display.url) {
     const code = document.createElement("code");
     code.textContent = display.url;
@@ -171,6 +197,10 @@ function seen(buffer) {
   $("clipped").textContent = percent(told.clipped_share);
   $("clipped").className = `number ${told.clipped_share > CLIPPED_TOO_MUCH ? "bad" : ""}`;
   $("dark").textContent = percent(told.dark_share);
+  const scene = (state.shots ?? []).find((shot) => shot.name === state.current);
+  const scened = scene ? `${scene.scene} ${scene.layers}` : focusScene;
+  if (scened !== focusScene) bestFocus = 0; // sharpness is comparable within one scene alone
+  focusScene = scened;
   bestFocus = Math.max(bestFocus, told.focus);
   const focus = bestFocus > 0 ? Math.round(100 * told.focus / bestFocus) : 0;
   $("focus").textContent = `${focus} %`;

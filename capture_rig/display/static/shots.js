@@ -49,7 +49,7 @@ class ShotList {
     cell(`mark ${tone}`, mark);
     cell("name", shot.name);
     const film = shot.layers === undefined ? "" : shot.layers ? `${shot.layers} ${shot.layers === 1 ? "layer" : "layers"}` : "bare";
-    const details = [film, shot.exposure && shot.exposure !== 1 ? `exposure ${shot.exposure}` : "", shot.role === "held" ? "held" : ""];
+    const details = [film, shot.exposure && shot.exposure !== 1 ? `exposure ${Number(shot.exposure.toPrecision(3))}` : "", shot.role === "held" ? "held" : ""];
     cell("detail", details.filter(Boolean).join(" · "));
     if (shot.note) cell("note", shot.note);
     return row;

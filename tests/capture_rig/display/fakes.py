@@ -36,6 +36,7 @@ class FakeRun:
     def __init__(self, codes: np.ndarray | None = None) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.waiting: int | None = None
+        self.request: dict[str, Any] = {}
         self.running = False
         self.refusal = ""
         self._preview = None if codes is None else FakePreview(codes)
@@ -51,13 +52,18 @@ class FakeRun:
             "running": self.running,
             "phase": "Taking shots" if self.running else "Stopped",
             "message": f"{len(self.calls)} calls so far",
-            "waiting_for": None if self.waiting is None else {"layers": self.waiting},
+            "waiting_for": None if self.waiting is None else {"layers": self.waiting, **self.request},
             "checks": self.checks,
             **self.facts,
         }
 
     def preview(self) -> FakePreview | None:
         return self._preview
+
+    def look(self, focus: float) -> None:
+        """A new picture of the camera, of this sharpness."""
+        assert self._preview is not None
+        self._preview = FakePreview(self._preview.codes, focus=focus)
 
     def start(self) -> None:
         self._called("start")

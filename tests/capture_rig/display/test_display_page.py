@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
+from capture_rig.display.playback import Encoding
 from capture_rig.display.server import RigServer
+from capture_rig.display.stepper import TargetStepper
 from capture_rig.screens import Codes, ScreenLostError
-from capture_rig.targets import noise, screen_codes
+from capture_rig.targets import TargetSpec, noise, screen_codes
 from tests.capture_rig.browser import Chromium, Page, ScreenshotScreen
 
 pytestmark = pytest.mark.browser
@@ -173,7 +176,7 @@ def test_a_second_display_is_turned_away_and_named(server: RigServer, page: Page
     server.screen.show(codes)
     second = chromium.open(server.display_url, 200, 400)
     wait_until(lambda: second.do(lambda p: p.inner_text("h1")) == "Turned away", "the refusal")
-    assert "Another display page is connected" in second.do(lambda p: p.inner_text("#advice"))
+    assert "Another page is the display" in second.do(lambda p: p.inner_text("#advice"))
     assert any("a second display at 127.0.0.1" in notice for notice in server.screen.status["notices"])
     assert server.screen.show(codes).number == 1
     page.do(lambda p: p.goto("about:blank"))
@@ -181,6 +184,65 @@ def test_a_second_display_is_turned_away_and_named(server: RigServer, page: Page
     second.do(lambda p: p.get_by_role("button", name="Try again").click())
     assert server.screen.wait(5).width_px == 200
     second.close()
+
+
+def test_a_second_display_takes_over_when_asked_to(server: RigServer, page: Page, chromium: Chromium) -> None:
+    second = chromium.open(server.display_url, 200, 400)
+    wait_until(lambda: second.do(lambda p: p.inner_text("h1")) == "Turned away", "the refusal")
+    second.do(lambda p: p.keyboard.press("t"))
+    wait_until(lambda: page.do(lambda p: p.inner_text("h1")) == "Open elsewhere", "the first one's end")
+    wait_until(lambda: server.screen.facts.width_px == 200, "the second one's size")
+    codes = np.full((400, 200, 3), 90, np.uint8)
+    server.screen.show(codes)
+    np.testing.assert_array_equal(second.screenshot(), codes)
+    assert second.errors == page.errors == []
+    second.close()
+
+
+def test_arrow_keys_on_the_page_step_through_targets(server: RigServer, page: Page) -> None:
+    stepper = TargetStepper(server.screen, [TargetSpec("bright", "flat"), TargetSpec("grey", "flat", {"level": 0.2})])
+    server.run = stepper
+    for key, name in (("ArrowRight", "bright"), ("ArrowLeft", "grey")):
+        page.do(lambda p, key=key: p.keyboard.press(key))
+        wait_until(lambda name=name: stepper.state()["message"].startswith(f"{name} is on"), name)
+    assert page.screenshot().max() == screen_codes(np.full((1, 1), 0.2, np.float32)).max()
+    stepper.close()
+
+
+def test_a_duplicated_tab_is_a_second_display(server: RigServer, page: Page) -> None:
+    name = page.do(lambda p: p.evaluate("sessionStorage.getItem('display')"))
+
+    def duplicate(p: Any) -> Any:
+        copy = p.context.new_page()
+        copy.add_init_script(f"sessionStorage.setItem('display', '{name}')")
+        copy.goto(server.display_url)
+        copy.wait_for_selector("h1:text('Turned away')", timeout=5000)
+        return copy.close()
+
+    page.do(duplicate)
+    assert server.screen.show(np.full(SIZE, 60, np.uint8)).number == 0
+
+
+def test_what_is_known_of_the_screen_stays_known_while_its_page_is_away(server: RigServer, page: Page) -> None:
+    before = server.screen.facts
+    page.do(lambda p: p.goto("about:blank"))
+    wait_until(lambda: not server.screen.status["connected"], "the page's end")
+    after = server.screen.facts
+    assert (after.width_px, after.height_px, after.name) == (before.width_px, before.height_px, before.name)
+    assert not after.full_screen
+
+
+@pytest.mark.parametrize(("encoding", "exact"), [("png", True), ("jpeg", False)])
+def test_pictures_of_a_run_are_exact_unless_they_travel_as_jpeg(
+    server: RigServer, page: Page, encoding: Encoding, exact: bool
+) -> None:
+    codes = np.random.default_rng(3).integers(0, 256, (*SIZE[:2], 3), dtype=np.uint8)
+    playback = server.screen.play([codes], 0.5, encoding=encoding)
+    assert np.array_equal(page.screenshot(), codes) is exact
+    assert playback.report()["encoding"] == encoding
+    playback.stop()
+    with pytest.raises(ValueError, match="encoding: unknown 'jpg'"):
+        server.screen.play(greys(10), FPS, encoding="jpg")  # type: ignore[arg-type]
 
 
 def test_the_page_finds_a_server_that_was_started_anew(chromium: Chromium) -> None:

@@ -77,6 +77,56 @@ def test_a_whole_run_is_operated_by_single_keys(run: FakeRun, page: Page) -> Non
     assert page.errors == []
 
 
+def test_the_lens_cap_is_asked_for_in_the_words_of_the_run(run: FakeRun, page: Page) -> None:
+    run.request = {"capped": True, "text": "put the lens cap on, then continue"}
+    run.waiting = 0
+    wait_until(lambda: page.do(lambda p: p.is_visible("#prompt")), "the prompt")
+    assert text(page, "#prompt-title") == "Put the lens cap on"
+    assert "Put the lens cap on, then continue" in text(page, "#prompt-text")
+    assert text(page, "#confirm span") == "The cap is on"
+    assert text(page, "#phase") == "Waiting for the lens cap"
+
+
+def test_a_shot_asked_for_again_while_nothing_runs_is_acknowledged(run: FakeRun, page: Page) -> None:
+    page.do(lambda p: p.focus("#shots"))
+    press(page, "r")
+    wait_until(lambda: text(page, "#message") == "Dark_n0 is taken again next: press Start.", "the answer")
+
+
+def test_the_best_focus_is_that_of_the_scene_on_the_screen(run: FakeRun, page: Page) -> None:
+    wait_until(lambda: text(page, "#focus") == "100 %", "the first picture")
+    run.shots[1]["status"] = "doing"
+    run.look(focus=5.0)
+    wait_until(
+        lambda: page.do(lambda p: p.get_attribute("[aria-selected=true]", "data-name")) == "flat_n0", "the scene"
+    )
+    run.look(focus=2.5)
+    wait_until(lambda: text(page, "#focus") == "50 %", "the second scene's focus")
+
+
+def test_a_warning_of_the_gate_is_no_failure_and_names_every_shot(run: FakeRun, page: Page) -> None:
+    run.checks = [{**CHECK, "status": "warn", "shots": ["flat_n0", "flat_n1"]}]
+    wait_until(lambda: count(page, "#checks button") == 2, "the buttons")
+    assert "Warning: clipping" in text(page, "#checks")
+
+
+def test_settings_that_the_camera_does_not_keep_are_named(run: FakeRun, page: Page) -> None:
+    kept = {"name": "gain", "asked": 1.0, "got": 1.0, "honoured": True}
+    lost = {"name": "white_balance_k", "asked": 4600.0, "got": None, "honoured": False}
+    run.facts = {"camera": {"name": "/dev/video0", "width": 640, "height": 480, "settings": [kept, lost]}}
+    told = "/dev/video0, 640 × 480; the camera does not keep white balance"
+    wait_until(lambda: text(page, "#camera-facts") == told, "the facts")
+
+
+def test_a_display_that_is_scaled_or_zoomed_is_complained_about(
+    server: RigServer, page: Page, chromium: Chromium
+) -> None:
+    display = chromium.open(server.display_url, 400, 300, 1.25)
+    wait_until(lambda: text(page, "#display-state") == "scaled", "the complaint")
+    assert "set the system's scale to a whole number" in text(page, "#display-facts")
+    display.close()
+
+
 def test_tab_reaches_every_control_and_the_focus_is_seen(run: FakeRun, page: Page) -> None:
     run.running, run.waiting, run.checks = True, 1, [CHECK]
     wait_until(lambda: count(page, "#checks button") == 1, "the check")
@@ -121,7 +171,7 @@ def test_single_keys_can_be_switched_off_and_the_list_of_keys_closes_by_escape(r
 def test_what_the_run_refuses_is_read_in_its_own_words(run: FakeRun, page: Page) -> None:
     run.refusal = "the camera is not open yet"
     press(page, "s")
-    wait_until(lambda: text(page, "#message") == "the camera is not open yet", "the message")
+    wait_until(lambda: text(page, "#message") == "The camera is not open yet", "the message")
     assert page.do(lambda p: p.get_attribute("#message", "aria-live")) == "polite"
 
 

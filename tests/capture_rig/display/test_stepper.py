@@ -45,6 +45,17 @@ def test_start_goes_through_the_targets_in_their_order_and_begins_again() -> Non
     stepper.close()
 
 
+def test_steps_go_through_the_list_in_both_directions_and_around_its_ends() -> None:
+    screen = VirtualScreen(64, 36)
+    stepper = TargetStepper(screen, SPECS)
+    seen = []
+    for by in (-1, 1, 1, -1):
+        settled(stepper, lambda by=by: stepper.step(by))
+        seen.append(stepper.state()["current"])
+    assert seen == ["star", "dark", "flat", "dark"]
+    stepper.close()
+
+
 def test_repeat_shows_what_is_chosen_and_stop_makes_it_dark() -> None:
     screen = VirtualScreen(64, 36)
     stepper = TargetStepper(screen, SPECS)
