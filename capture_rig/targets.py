@@ -16,7 +16,7 @@ import numpy as np
 
 from lps_sim.errors import UnknownNameError
 from lps_sim.seeding import named_rng
-from lps_sim.transfer import inverse_eotf
+from lps_sim.transfer import Transfer, inverse_eotf
 
 MAX_SIDE_PX = 16384
 DEFAULT_EDGE_DEG = 5.0
@@ -41,6 +41,15 @@ def wedge(width: int, height: int, *, steps: int = 16) -> np.ndarray:
 
     The steps fill a grid of equal fields as square as the screen allows; fields left over are black.
     """
+    number = wedge_fields(width, height, steps)
+    return np.where(number < steps, _WEDGE_FACTOR**number, 0.0).astype(np.float32)
+
+
+def wedge_fields(width: int, height: int, steps: int = 16) -> np.ndarray:
+    """(H, W) number of the wedge's field that each pixel lies in; from ``steps`` on they are black.
+
+    Raises ValueError unless there are 2..64 steps that fit on the screen.
+    """
     if not 2 <= steps <= 64:
         raise ValueError(f"steps must be 2..64, got {steps}")
     columns = min(steps, max(1, round(math.sqrt(steps * width / height))))
@@ -48,8 +57,7 @@ def wedge(width: int, height: int, *, steps: int = 16) -> np.ndarray:
     if columns > width or rows > height:
         raise ValueError(f"steps must fit on the screen, got {steps} on {width}x{height}")
     column, row = np.arange(width) * columns // width, np.arange(height) * rows // height
-    number = row[:, None] * columns + column[None, :]
-    return np.where(number < steps, _WEDGE_FACTOR**number, 0.0).astype(np.float32)
+    return row[:, None] * columns + column[None, :]
 
 
 def edge(
@@ -208,8 +216,11 @@ def target(kind: str, width: int, height: int, **parameters: Any) -> np.ndarray:
     return KINDS[kind](width, height, **parameters)
 
 
-def screen_codes(linear: np.ndarray, eotf: str = "srgb", bits: int = 8) -> np.ndarray:
-    """The codes that make a screen of the given transfer curve show linear light: uint8, or uint16 for 16 bits."""
+def screen_codes(linear: np.ndarray, eotf: Transfer = "srgb", bits: int = 8) -> np.ndarray:
+    """The codes that make a screen of the given transfer curve show linear light: uint8, or uint16 for 16 bits.
+
+    ``eotf`` is a name, or the curve that was measured (:mod:`capture_rig.photometry`).
+    """
     if bits not in (8, 16):
         raise ValueError(f"bits must be 8 or 16, got {bits}")
     peak = 2**bits - 1
