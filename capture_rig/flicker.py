@@ -117,6 +117,22 @@ def row_levels(frames: Iterable[NDArray[Any]], transfer: Transfer, bits: int = 8
     return np.array(found)
 
 
+def steady_times(at_s: Floats, numbers: NDArray[Any]) -> Floats:
+    """(T,) times of frames by a camera's own steady clock: a straight line over their numbers.
+
+    Times of arrival waver by milliseconds, exposures do not. Where times do not lie on a line to a fifth of a frame, as
+    of phones that film at a rate of their own choice, they are returned as they are.
+
+    Parameters: at_s, numbers (T,) as in :class:`capture_rig.cameras.protocol.Frame`.
+    """
+    at_s, numbers = np.asarray(at_s, dtype=float), np.asarray(numbers, dtype=float)
+    if len(at_s) < LEAST_FRAMES or not (np.diff(numbers) > 0).all():
+        return at_s
+    slope, start = np.polyfit(numbers, at_s, 1)
+    line: Floats = start + slope * numbers
+    return line if slope > 0 and np.abs(line - at_s).max() < slope / 5 else at_s
+
+
 def _lit_groups(light: Floats) -> tuple[NDArray[np.bool_], list[NDArray[np.intp]]]:
     bright = float(np.quantile(light, 0.9))
     if not bright > 0:

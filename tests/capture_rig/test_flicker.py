@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from capture_rig.flicker import Flicker, find_flicker, row_levels
+from capture_rig.flicker import Flicker, find_flicker, row_levels, steady_times
 from lps_sim import Camera
 
 CAMERA = Camera(80, 64, 70.0)
@@ -85,6 +85,15 @@ def test_lost_frames_do_not_matter():
     found = search([frames[k] for k in kept], times[kept])
     assert found.alias_hz == pytest.approx(10.0, abs=0.02)
     assert found.fps == pytest.approx(30.0)
+
+
+def test_arrival_times_that_waver_are_put_on_the_cameras_clock_and_free_rates_are_left():
+    rng = np.random.default_rng(5)
+    numbers = np.flatnonzero(rng.random(60) > 0.1)
+    true = 7 + numbers / 30
+    assert np.abs(steady_times(true + rng.normal(0, 0.001, len(true)), numbers) - true).max() < 0.001
+    free = np.cumsum(rng.uniform(0.02, 0.06, 60))
+    assert np.array_equal(steady_times(free, np.arange(60)), free)
 
 
 def test_steady_light_is_not_called_flicker_in_a_hundred_runs_of_noise():
