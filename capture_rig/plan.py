@@ -23,7 +23,13 @@ from .targets import DEFAULT_FRINGE_PERIODS, KINDS, TargetSpec, standard_set
 DEFAULT_LAYERS = (1, 2, 4, 8)
 DEFAULT_FRAMES = 8
 # The halo is below the noise at the exposure that holds a bright disc; a flat has no dark part to see deeper into.
-_BRACKETS: dict[str, tuple[float, ...]] = {"flat": (1.0,), "fringe": (1.0,), "wedge": (1.0, 4.0), "noise": (1.0, 4.0)}
+_BRACKETS: dict[str, tuple[float, ...]] = {
+    "flat": (1.0,),
+    "fringe": (1.0,),
+    "charuco": (1.0,),
+    "wedge": (1.0, 4.0),
+    "noise": (1.0, 4.0),
+}
 _BRACKET = (1.0, 8.0)
 _SMALLEST_BLOCK_PX = 3  # finer blocks beat with the camera's pixels
 
@@ -34,7 +40,7 @@ class PlannedShot(StrictModel):
     Parameters
     ----------
     name : of the shot, once in a plan
-    target : what it is to the fit, one of ``lps_sim.calibration.shots.TARGETS``
+    target : what it is to the fit, one of ``lps_sim.calibration.shots.TARGETS``; ``charuco`` is for registration alone
     scene : what the screen shows; shots of one scene belong together
     kind : target of :mod:`capture_rig.targets` to draw; None leaves the screen black
     parameters : of the target
@@ -46,7 +52,7 @@ class PlannedShot(StrictModel):
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
-    target: Target
+    target: Target | Literal["charuco"]
     scene: str = Field(min_length=1)
     kind: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -106,7 +112,7 @@ def checked(plan: Plan) -> Plan:
 
 def plan_shots(
     layers: Sequence[int] = DEFAULT_LAYERS,
-    kinds: Sequence[str] = ("flat", "wedge", "edge", "hole", "noise", "siemens", "fringe"),
+    kinds: Sequence[str] = ("flat", "charuco", "wedge", "edge", "hole", "noise", "siemens", "fringe"),
     seed: int = 1,
     periods_px: tuple[int, ...] = DEFAULT_FRINGE_PERIODS,
     frames: int = DEFAULT_FRAMES,
@@ -143,8 +149,8 @@ def plan_shots(
         for spec in _specs(kinds, seed, periods_px):
             if spec.kind == "fringe" and fringes_at is not None and count not in fringes_at:
                 continue
-            if spec.kind == "wedge" and count:
-                continue  # it measures the camera, and film would only smear its steps into each other
+            if spec.kind in ("wedge", "charuco") and count:
+                continue  # they measure camera and screen; film would only smear them
             shots += _bracketed(spec, count, frames)
         if "flat" in kinds:
             again = _bracketed(TargetSpec("flat", "flat"), count, frames)[0]

@@ -18,6 +18,8 @@ from lps_sim.errors import UnknownNameError
 from lps_sim.seeding import named_rng
 from lps_sim.transfer import Transfer, inverse_eotf
 
+from .boards import charuco, photo
+
 MAX_SIDE_PX = 16384
 DEFAULT_EDGE_DEG = 5.0
 DEFAULT_FRINGE_PERIODS = (4, 8, 16, 32, 64)
@@ -182,6 +184,8 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
     "noise": noise,
     "fringe": fringe,
     "siemens": siemens,
+    "charuco": charuco,
+    "photo": photo,
 }
 
 
@@ -191,11 +195,12 @@ def target(kind: str, width: int, height: int, **parameters: Any) -> np.ndarray:
     Parameters
     ----------
     kind
-        ``dark``, ``flat``, ``wedge``, ``edge``, ``hole``, ``disc``, ``noise``, ``fringe`` or ``siemens``.
+        ``dark``, ``flat``, ``wedge``, ``edge``, ``hole``, ``disc``, ``noise``, ``fringe``, ``siemens``, ``charuco`` or
+        ``photo``.
     width, height
         Screen size in pixels, 8..16384.
     parameters
-        Those of the function of that name in this module.
+        Those of the function of that name, here or in :mod:`capture_rig.boards`.
 
     Raises
     ------
@@ -217,10 +222,7 @@ def target(kind: str, width: int, height: int, **parameters: Any) -> np.ndarray:
 
 
 def screen_codes(linear: np.ndarray, eotf: Transfer = "srgb", bits: int = 8) -> np.ndarray:
-    """The codes that make a screen of the given transfer curve show linear light: uint8, or uint16 for 16 bits.
-
-    ``eotf`` is a name, or the curve that was measured (:mod:`capture_rig.photometry`).
-    """
+    """The codes that make a screen of the given transfer curve show linear light: uint8, or uint16 for 16 bits."""
     if bits not in (8, 16):
         raise ValueError(f"bits must be 8 or 16, got {bits}")
     peak = 2**bits - 1
@@ -276,6 +278,8 @@ def standard_set(seed: int = 1, periods_px: tuple[int, ...] = DEFAULT_FRINGE_PER
         TargetSpec("noise1", "noise", {"seed": seed}),
         TargetSpec("noise2", "noise", {"seed": seed + 1}, "held"),
         TargetSpec("siemens", "siemens", {}, "held"),
+        TargetSpec("photo", "photo", {"seed": seed}, "held"),
+        TargetSpec("charuco", "charuco", {}, "held"),
     ]
     for period in periods_px:
         for axis, turn in (("x", 0.0), ("y", 90.0)):

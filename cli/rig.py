@@ -10,6 +10,7 @@ from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
 from .rig_display import serve
 from .rig_flicker import flicker_command
+from .rig_optics import photometry_command, register_command
 from .rig_session import capture_command, check_command, plan_command, session_command
 
 
@@ -71,3 +72,5 @@ rig.add_command(check_command)
 rig.add_command(session_command)
 rig.add_command(serve)
 rig.add_command(flicker_command)
+rig.add_command(register_command)
+rig.add_command(photometry_command)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(dir_okay=False, path_type=Path)
 _THERE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_KINDS = "flat,wedge,edge,hole,noise,siemens,fringe"
+_KINDS = "flat,charuco,wedge,edge,hole,noise,siemens,fringe"
 
 
 def _kinds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:

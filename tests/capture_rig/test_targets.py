@@ -18,7 +18,7 @@ TANGENT = 1 / (12 * 5**2)
 
 
 @pytest.mark.parametrize("kind", sorted(targets.KINDS))
-@pytest.mark.parametrize("size", [(64, 36), (51, 77)])
+@pytest.mark.parametrize("size", [(96, 54), (51, 77)])
 def test_every_target_is_linear_light_of_the_asked_size(kind: str, size: tuple[int, int]) -> None:
     array = target(kind, *size)
     assert (array.shape, array.dtype) == (size[::-1], np.float32)
@@ -156,7 +156,7 @@ def test_standard_set_draws_and_keeps_a_noise_seed_and_the_star_out_of_the_fit()
     assert len({spec.name for spec in specs}) == len(specs)
     assert {spec.kind for spec in specs} == set(targets.KINDS)
     held = {spec.name for spec in specs if spec.role == "held"}
-    assert held == {"noise2", "siemens"}
+    assert held == {"noise2", "siemens", "photo", "charuco"}
     assert all(spec.draw(64, 48).shape == (48, 64) for spec in specs)
 
 

@@ -1,0 +1,355 @@
+"""Where the screen stands in the camera's picture: homography and lens distortion, from a board or from fringes.
+
+Bare, the corners of a ChArUco board are found to a tenth of a pixel. Through film no corner is left, but fringes are
+eigenfunctions of any blur: their contrast falls and their phase stays. Four phases of a period give the display's
+coordinate at every camera pixel, up to whole periods; longer periods tell which one (temporal phase unwrapping,
+Huntley & Saldner 1993). Which periods still carry anything behind film is decided from their own noise.
+
+Near the screen's edges a fringe has one neighbour only, and film leans its phase inwards: a margin is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, gaussian_filter
+from scipy.optimize import least_squares
+
+from lps_sim import Camera
+from lps_sim.calibration.session_file import (
+    SessionContent,
+    camera_of_frames,
+    camera_of_means,
+    is_session,
+    read_mean,
+    read_session,
+)
+from lps_sim.screen_view import ScreenView, centre_of, projected, undistorted
+
+from .boards import charuco_board
+from .targets import FRINGE_PHASES, demodulate
+
+Floats = NDArray[Any]
+FringeShots = Mapping[tuple[str, float], Floats]
+"""(axis "x" or "y", period in display px) -> (4, H, W) linear light at phases 0, 90, 180 and 270 degrees."""
+
+LEAST_CORNERS = 12
+_NAME = re.compile(r"fringe_(?P<axis>[xy])(?P<period>\d+)_p(?P<phase>[0-3])")
+_LIT = 0.3  # of the bright part's mean: what is the screen
+_MARGIN = 0.18  # of the screen's shorter side, in the camera: film leans phases within it
+_USABLE_SIGMAS = 8.0  # of a wave's amplitude over its noise, in the median
+_JUMP = 0.3  # of a period: farther from the longer period's place, a pixel is left out
+_POINTS = 6000  # of the fit, spread over the screen
+_TILES = 4  # each way; residuals are averaged in them
+_OUTLIER_PX = 0.3  # residuals beyond count by their size, not its square
+_MOST_BENT = 0.6  # |k1|, |k2|: beyond any lens that shows a screen as one
+_NOISE_PX = 1.0  # fringes carry nothing this fine: what is left after smoothing over it is noise
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One fringe period, demodulated.
+
+    period_px : in display px
+    phase_px : (H, W) display px from the screen's middle, up to whole periods
+    sd_px : (H, W) its standard deviation, display px
+    carried : whether it stands out of the noise
+    """
+
+    period_px: float
+    phase_px: Floats
+    sd_px: Floats
+    carried: bool
+
+    @classmethod
+    def of(cls, period_px: float, shots: Floats, lit: NDArray[np.bool_]) -> Wave:
+        """From (4, H, W) linear light at four phases; ``lit``: where the screen is."""
+        light = np.asarray(shots, dtype=float)
+        level, modulation, phase = demodulate(light)
+        amplitude, noise = level * modulation, _noise(light)
+        scale = period_px / (2 * math.pi)
+        carried = bool(np.median(amplitude[lit]) >= _USABLE_SIGMAS * noise)
+        return cls(period_px, scale * phase, scale * noise / np.maximum(amplitude, 1e-9), carried)
+
+    def place(self, rough: Floats | None) -> Floats:
+        """(H, W) display px from the screen's middle, nearest to ``rough``; NaN where that is between two periods."""
+        if rough is None:
+            return self.phase_px
+        orders = (rough - self.phase_px) / self.period_px
+        near = np.abs(orders - np.rint(orders)) < _JUMP
+        return np.where(near, self.phase_px + self.period_px * np.rint(orders), np.nan)
+
+
+def register_charuco(picture: Floats, display_size: tuple[int, int], f_px: float) -> ScreenView:
+    """The view of a bare screen that shows :func:`capture_rig.boards.charuco`.
+
+    Parameters
+    ----------
+    picture : (H, W) or (H, W, 3) uint8 codes of the camera
+    display_size : (width, height) of the display in px
+    f_px : focal length in camera px, the unit of the distortion
+
+    Raises ValueError when fewer than 12 corners are found.
+    """
+    import cv2
+
+    board, corners = charuco_board(*display_size)
+    grey = picture if picture.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+    found, ids, _, _ = cv2.aruco.CharucoDetector(board).detectBoard(np.ascontiguousarray(grey))
+    count = 0 if ids is None else len(ids)
+    if count < LEAST_CORNERS:
+        raise ValueError(
+            f"picture: {count} corners of the board found, {LEAST_CORNERS} are needed; show it bare, sharp, as large "
+            "as it goes, and not overexposed"
+        )
+    seen = np.asarray(found, float).reshape(-1, 2)
+    shown = corners[np.asarray(ids).ravel()]
+    size = grey.shape[1], grey.shape[0]
+    provenance = {"method": "charuco", "corners": count, "of": len(corners)}
+    return _fitted(seen, shown, np.ones(len(seen)), display_size, size, f_px, provenance)
+
+
+def register_fringes(
+    shots: FringeShots, display_size: tuple[int, int], f_px: float, start: ScreenView | None = None
+) -> ScreenView:
+    """The view of a screen that shows fringes, bare or through film.
+
+    Parameters
+    ----------
+    shots : of both axes; the longest period of each spans the display, unless ``start`` is given
+    display_size : (width, height) of the display in px
+    f_px : focal length in camera px
+    start : a view that is right to a quarter of the longest period
+
+    Raises
+    ------
+    ValueError
+        an axis without shots, no period that carries anything, or none that spans the display without a ``start``
+    """
+    axes = {axis: {period: light for (one, period), light in shots.items() if one == axis} for axis in "xy"}
+    for axis, size in zip("xy", display_size):
+        if not axes[axis]:
+            raise ValueError(f"shots must have fringes along both axes, got none along {axis}")
+        if start is None and max(axes[axis]) < size:
+            raise ValueError(
+                f"the longest period along {axis} must span the display's {size} px, got {max(axes[axis]):g}; add it, "
+                "or register the bare screen by its board first"
+            )
+    height, width = next(iter(shots.values())).shape[1:]
+    lit = _screen_mask(np.mean([light.mean(axis=0) for light in shots.values()], axis=0))
+    waves = [[Wave.of(period, axes[axis][period], lit) for period in sorted(axes[axis], reverse=True)] for axis in "xy"]
+    for axis, found in zip("xy", waves):
+        if not found[0].carried:
+            raise ValueError(f"no fringes left: not even those of {found[0].period_px:g} px along {axis} show")
+    y, x = np.nonzero(lit)
+    chosen = np.linspace(0, len(x) - 1, min(_POINTS, len(x))).astype(int)
+    seen = np.stack([x[chosen], y[chosen]], axis=-1).astype(float)
+    carried = [[wave for wave in found if wave.carried] for found in waves]
+    levels, view = max(map(len, carried)), start
+    # The fitted view, not the longer wave alone, says which period of the next wave it is: behind film long waves lean
+    # towards the middle of the screen, by more than a fine period.
+    for level in range(levels):
+        current = [found[min(level, len(found) - 1)] for found in carried]
+        shown, sd = _places(current, seen, view, display_size)
+        known = np.isfinite(shown).all(axis=1)
+        if known.sum() < LEAST_CORNERS:
+            raise ValueError(
+                "shots: no part of the screen has fringes along both axes; take longer periods or less film"
+            )
+        weight = 1 / np.maximum(sd, np.median(sd[known]) / 4)
+        provenance = {
+            "method": "fringes",
+            "points": int(known.sum()),
+            "finest_periods_px": [wave.period_px for wave in current],
+            "periods_left_out_px": [[w.period_px for w in found if not w.carried] for found in waves],
+        }
+        data = seen[known], shown[known], weight[known]
+        # A lens bends by less than film leans long waves: the finest alone tell the distortion.
+        view = _fitted(*data, display_size, (width, height), f_px, provenance, bent=level == levels - 1)
+    if view is None:
+        raise ValueError("shots must hold at least one period")
+    return view
+
+
+def _places(
+    waves: Sequence[Wave], seen: Floats, view: ScreenView | None, display_size: tuple[int, int]
+) -> tuple[Floats, Floats]:
+    """Display px (P, 2) of camera px ``seen`` (P, 2), and their standard deviation (P,)."""
+    middle = centre_of(display_size)
+    rough = None if view is None else view.to_display(seen) - middle
+    x, y = seen.astype(int).T
+    columns = []
+    for axis, wave in enumerate(waves):
+        at_points = Wave(wave.period_px, wave.phase_px[y, x], wave.sd_px[y, x], wave.carried)
+        columns.append(at_points.place(None if rough is None else rough[:, axis]) + middle[axis])
+    return np.stack(columns, axis=-1), np.hypot(*(wave.sd_px[y, x] for wave in waves))
+
+
+def fringe_shots(path: str | os.PathLike[str], layers: int) -> tuple[FringeShots, SessionContent, Camera]:
+    """The fringes of a session at a layer count, its content, and its camera.
+
+    Raises ValueError when there is no whole set of phases.
+    """
+    content = read_session(path)
+    camera = camera_of_means(camera_of_frames(path, content), content)
+    found: dict[tuple[str, float], dict[int, Floats]] = {}
+    for shot in content.shots:
+        match = _NAME.fullmatch(str(shot.planned["scene"]))
+        if match and shot.planned["layers"] == layers:
+            light = camera.decode(read_mean(path, shot)).mean(axis=-1) / shot.exposure
+            found.setdefault((match["axis"], float(match["period"])), {})[int(match["phase"])] = light
+    whole = {
+        key: np.stack([phases[k] for k in range(FRINGE_PHASES)]) for key, phases in found.items() if len(phases) == 4
+    }
+    if not whole:
+        raise ValueError(f"{path}: no fringes in four phases at {layers} layers")
+    return whole, content, camera
+
+
+def register_session(path: str | os.PathLike[str], layers: int = 0, method: str = "auto") -> ScreenView:
+    """The view of a session's screen.
+
+    Parameters
+    ----------
+    path : session file
+    layers : of film that it is seen through
+    method : ``charuco``, ``fringes`` or ``auto``: the fringes where their longest period spans the display, with the
+        bare board as the start where it does not
+
+    Raises ValueError for a file that is no session, or has no shots of the kind.
+    """
+    if method not in ("auto", "charuco", "fringes"):
+        raise ValueError(f"method must be auto, charuco or fringes, got {method!r}")
+    if not is_session(path):
+        raise ValueError(f"{path}: registration reads session files, of lps rig capture or serve")
+    content = read_session(path)
+    size = int(content.screen["width_px"]), int(content.screen["height_px"])
+    board = [shot for shot in content.shots if shot.planned["target"] == "charuco" and not shot.planned["layers"]]
+    f_px = content.camera.f_px
+
+    def bare() -> ScreenView:
+        if not board:
+            raise ValueError(f"{path}: no bare shot of the ChArUco board")
+        codes = read_mean(path, board[0])
+        return register_charuco((codes >> 8).astype(np.uint8), size, f_px)
+
+    if method == "charuco":
+        if layers:
+            raise ValueError(f"layers must be 0 for charuco: behind film no corner is left, got {layers}")
+        return bare()
+    try:
+        shots, _, _ = fringe_shots(path, layers)
+    except ValueError:
+        if method == "fringes" or layers:
+            raise
+        return bare()
+    spans = all(max((p for a, p in shots if a == axis), default=0) >= side for axis, side in zip("xy", size))
+    return register_fringes(shots, size, f_px, None if spans else bare())
+
+
+def _screen_mask(light: Floats) -> NDArray[np.bool_]:
+    """Where the screen is, without a margin."""
+    smooth = gaussian_filter(light, 2)
+    lit = smooth > _LIT * smooth[smooth > np.quantile(smooth, 0.5)].mean()
+    margin = max(2, round(_MARGIN * math.sqrt(lit.mean()) * min(light.shape)))
+    kept: NDArray[np.bool_] = binary_erosion(lit, iterations=margin)
+    return kept
+
+
+def _noise(shots: Floats) -> float:
+    """Standard deviation of a wave's quadratures by what is finer than any fringe in the sum of opposite phases."""
+    # I_0 + I_2 - I_1 - I_3 holds no wave, and no mean: noise alone, twice that of one shot.
+    rest = shots[0] + shots[2] - shots[1] - shots[3]
+    rest = rest - gaussian_filter(rest, _NOISE_PX)
+    one = 1.4826 * float(np.median(np.abs(rest - np.median(rest)))) / 2
+    return max(one / math.sqrt(2), 1e-12)
+
+
+def _fitted(
+    seen: Floats,
+    shown: Floats,
+    weight: Floats,
+    display_size: tuple[int, int],
+    camera_size: tuple[int, int],
+    f_px: float,
+    provenance: dict[str, Any],
+    bent: bool = True,
+) -> ScreenView:
+    """Homography and distortion by least squares with a robust loss; residuals in camera px.
+
+    The fit runs from camera to display, where the data are; their residual over the local scale is the camera's.
+    """
+    centre, middle = centre_of(camera_size), centre_of(display_size)
+    offset, target = (seen - centre) / f_px, (shown - middle) / max(display_size)
+    start = np.append(_homography(offset, target).ravel()[:8], [0.0, 0.0] if bent else [])
+    scale = np.sqrt(abs(np.linalg.det(_jacobian(start))))  # display units an offset unit
+    weight = weight / np.sqrt((weight**2).mean())
+
+    def residual(values: Floats) -> Floats:
+        straight = undistorted(offset, *values[8:]) if bent else offset
+        away = projected(np.append(values[:8], 1.0).reshape(3, 3), straight) - target
+        return (away / scale * f_px * weight[:, None]).ravel()
+
+    most = np.append(np.full(8, np.inf), [_MOST_BENT, _MOST_BENT] if bent else [])
+    options = {"loss": "soft_l1", "f_scale": _OUTLIER_PX, "x_scale": "jac", "max_nfev": 200}
+    found = least_squares(residual, start, bounds=(-most, most), **options)
+    k1, k2 = found.x[8:] if bent else (0.0, 0.0)
+    inverse = np.append(found.x[:8], 1.0).reshape(3, 3)
+    to_unit = np.array([[1 / f_px, 0, -centre[0] / f_px], [0, 1 / f_px, -centre[1] / f_px], [0, 0, 1]])
+    to_display = np.array([[max(display_size), 0, middle[0]], [0, max(display_size), middle[1]], [0, 0, 1]])
+    matrix = np.linalg.inv(to_display @ inverse @ to_unit)
+    away = (residual(found.x) / np.repeat(weight, 2)).reshape(-1, 2)
+    return ScreenView(
+        tuple(tuple(row) for row in (matrix / matrix[2, 2]).tolist()),
+        display_size,
+        camera_size,
+        f_px,
+        float(k1),
+        float(k2),
+        residual_px=float(np.sqrt((away**2).sum(axis=1).mean())),
+        sd_px=_tile_error(seen, away, camera_size),
+        provenance=provenance,
+    )
+
+
+def _tile_error(seen: Floats, away: Floats, size: tuple[int, int]) -> float:
+    """rms of the residuals' means over tiles of the picture: what noise does not explain, camera px."""
+    place = np.minimum((seen / size * _TILES).astype(int), _TILES - 1) @ [1, _TILES]
+    means = [away[place == tile].mean(axis=0) for tile in np.unique(place)]
+    return float(np.sqrt((np.square(means)).sum(axis=1).mean()))
+
+
+def _jacobian(values: Floats) -> Floats:
+    """(2, 2) slope of the homography at the centre."""
+    (a, b, c), (d, e, f), (g, h, _) = np.append(values[:8], 1.0).reshape(3, 3)
+    return np.array([[a - c * g, b - c * h], [d - f * g, e - f * h]])
+
+
+def _homography(source: Floats, target: Sequence[Floats] | Floats) -> Floats:
+    """(3, 3) direct linear transform (Hartley & Zisserman 2004), last entry 1."""
+    x, y = np.asarray(source).T
+    u, v = np.asarray(target).T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    rows = np.concatenate(
+        [
+            np.stack([x, y, one, zero, zero, zero, -u * x, -u * y], axis=1),
+            np.stack([zero, zero, zero, x, y, one, -v * x, -v * y], axis=1),
+        ]
+    )
+    solution, *_ = np.linalg.lstsq(rows, np.concatenate([u, v]), rcond=None)
+    return np.append(solution, 1.0).reshape(3, 3)
+
+
+def moved_px(view: ScreenView, reference: ScreenView) -> float:
+    """rms distance in camera px between where two views have the points of a grid over the screen."""
+    width, height = reference.display_size
+    grid = np.stack(np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 7)), axis=-1)
+    away = view.to_camera(grid) - reference.to_camera(grid)
+    return float(np.sqrt((away**2).sum(axis=-1).mean()))
