@@ -53,6 +53,7 @@ class Flicker:
     alias_hz : frequency at which the wave is seen, -fps/2..fps/2; the sign only counts with bands
     bands : of the wave, in a frame's height
     sources : frequencies that such a wave may have, Hz, of the screen's refresh and the mains
+    hidden : of the same, those that would stand still at this frame rate and are not seen
     """
 
     frames: int
@@ -64,10 +65,11 @@ class Flicker:
     alias_hz: float
     bands: float
     sources: tuple[float, ...]
+    hidden: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "sources": list(self.sources)}
+        return {**asdict(self), "sources": list(self.sources), "hidden": list(self.hidden)}
 
     def check(self, exposure_s: float | None = None) -> Check:
         """The figure against the limits of the calibration's gate, with a cure; ``exposure_s``: as it is set now."""
@@ -77,6 +79,8 @@ class Flicker:
         if not self.peak_to_peak:
             text = f"no wave above the noise; one of {100 * self.floor:.2g} % peak to peak would be seen"
         text += f" (limit {100 * limit:g} %, {self.frames} frames at {self.fps:.4g} a second)"
+        if self.hidden:
+            text += f"; {_or(self.hidden)} Hz would stand still at this frame rate and not be seen"
         cure = "" if status == "ok" else self._cure(exposure_s)
         return Check("flicker", status, text, 100 * self.peak_to_peak, 100 * limit, "%", cure)
 
@@ -188,6 +192,7 @@ def find_flicker(
         alias_hz=alias if seen else 0.0,
         bands=bands if seen else 0.0,
         sources=_sources(alias, bands, fps, span, refresh_hz) if seen else (),
+        hidden=tuple(source for source in _known(refresh_hz) if abs(_wrapped(source, fps)) < 0.75 / span),
     )
 
 
@@ -244,11 +249,14 @@ class _Periodogram:
         return mean * math.log(cells * _FINER / _FALSE_ALARM)
 
 
+def _known(refresh_hz: float | None) -> list[float]:
+    return sorted({*MAINS_HZ, *(() if refresh_hz is None else (refresh_hz, 2 * refresh_hz))})
+
+
 def _sources(alias: float, bands: float, fps: float, span: float, refresh_hz: float | None) -> tuple[float, ...]:
     """Known frequencies that are seen at ``alias``, and whose bands are read within a frame's period."""
-    known = {*MAINS_HZ} if refresh_hz is None else {*MAINS_HZ, refresh_hz, 2 * refresh_hz}
     found = []
-    for source in sorted(known):
+    for source in _known(refresh_hz):
         away = [_wrapped(source - alias, fps)] + ([_wrapped(source + alias, fps)] if bands < _BANDS else [])
         if min(map(abs, away)) < max(1 / span, _CLOCK * source) and bands < 1.1 * source / fps:
             found.append(source)
@@ -257,3 +265,7 @@ def _sources(alias: float, bands: float, fps: float, span: float, refresh_hz: fl
 
 def _wrapped(frequency: float, fps: float) -> float:
     return (frequency + fps / 2) % fps - fps / 2
+
+
+def _or(values: tuple[float, ...]) -> str:
+    return " or ".join(f"{value:g}" for value in values)

@@ -36,6 +36,7 @@ _LEAST_FIELDS = 5
 _LIT = 0.1  # of the even picture's median
 _FLOOR = 0.002  # relative: rounding of a screen's 8-bit codes aside, no field is known better
 _ABSOLUTE = 1e-5  # of white: black fields of a camera without light
+_ABOVE_BLACK = 5.0  # standard deviations: darker fields say nothing of a curve
 _CURVE_CODES = 256
 
 
@@ -76,6 +77,10 @@ class ScreenCurve:
         found = np.clip(PchipInterpolator(knots, straight)(places), 0, 1) ** self.gamma
         found = np.maximum.accumulate(found) + 1e-9 * np.arange(_CURVE_CODES)
         return MeasuredCurve(tuple(((found - found[0]) / (found[-1] - found[0])).tolist()))
+
+    def misfit_to(self, curve: Transfer) -> float:
+        """rms of the relative differences to another curve, where a field is above black."""
+        return _misfit(self.luminance, self.sd, self.black, eotf(self.codes, curve))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; ``response`` is the measured curve at 256 codes."""
@@ -183,15 +188,22 @@ def _fitted(codes: Floats, luminance: Floats, sd: Floats) -> ScreenCurve:
     gamma, black = map(float, found.x)
     if codes[0] == 0:  # measured, and not what a law that does not hold near black would make of it
         black = float(luminance[0])
-    above = luminance - black > 5 * sd
-    light = (luminance - black) / (1 - black)
-
-    def misfit(expected: Floats) -> float:
-        return float(np.sqrt(np.mean((light[above] / expected[above] - 1) ** 2)))
-
-    named = {name: misfit(eotf(codes, name)) for name in EOTF_NAMES}
+    named = {name: _misfit(luminance, sd, black, eotf(codes, name)) for name in EOTF_NAMES}
     nearest = min(named, key=lambda name: named[name])
     return ScreenCurve(
-        codes, luminance, sd, gamma, float(np.sqrt(covariance[0, 0])), black, misfit(codes**gamma), nearest,
-        named[nearest],
-    )  # fmt: skip
+        codes=codes,
+        luminance=luminance,
+        sd=sd,
+        gamma=gamma,
+        gamma_sd=float(np.sqrt(covariance[0, 0])),
+        black=black,
+        misfit=_misfit(luminance, sd, black, codes**gamma),
+        nearest=nearest,
+        nearest_misfit=named[nearest],
+    )
+
+
+def _misfit(luminance: Floats, sd: Floats, black: float, expected: Floats) -> float:
+    above = luminance - black > _ABOVE_BLACK * sd
+    light = (luminance - black) / (1 - black)
+    return float(np.sqrt(np.mean((light[above] / expected[above] - 1) ** 2)))

@@ -79,6 +79,15 @@ def test_the_cure_takes_the_wave_away():
     assert 0 < again.floor < 0.005
 
 
+def test_a_refresh_at_a_multiple_of_the_frame_rate_is_said_to_be_out_of_sight():
+    frames, times = filmed(60.0, 30.0, 0.004, 0.025)
+    found = search(frames, times, 60.0)
+    assert found.peak_to_peak == 0.0
+    assert found.hidden == (60.0, 120.0)
+    assert "60 or 120 Hz would stand still at this frame rate" in found.check().text
+    assert search(*filmed(60.0, 25.0, 0.004, 0.025), 60.0).hidden == (50.0, 100.0)
+
+
 def test_lost_frames_do_not_matter():
     frames, times = filmed(100.0, 30.0, 0.003, 0.02, count=80)
     kept = np.flatnonzero(np.random.default_rng(1).random(80) > 0.2)
