@@ -25,21 +25,25 @@ from scipy.optimize import least_squares
 from lps_sim import Camera
 from lps_sim.calibration.session_file import (
     SessionContent,
+    StoredShot,
     camera_of_frames,
     camera_of_means,
     is_session,
     read_mean,
     read_session,
 )
+from lps_sim.errors import UnknownNameError
 from lps_sim.screen_view import ScreenView, centre_of, projected, undistorted
 
 from .boards import charuco_board
+from .outline import register_outline
 from .targets import FRINGE_PHASES, demodulate
 
 Floats = NDArray[Any]
 FringeShots = Mapping[tuple[str, float], Floats]
 """(axis "x" or "y", period in display px) -> (4, H, W) linear light at phases 0, 90, 180 and 270 degrees."""
 
+METHODS = ("auto", "charuco", "fringes", "outline")
 LEAST_CORNERS = 12
 _NAME = re.compile(r"fringe_(?P<axis>[xy])(?P<period>\d+)_p(?P<phase>[0-3])")
 _LIT = 0.3  # of the bright part's mean: what is the screen
@@ -220,38 +224,45 @@ def register_session(path: str | os.PathLike[str], layers: int = 0, method: str 
     ----------
     path : session file
     layers : of film that it is seen through
-    method : ``charuco``, ``fringes`` or ``auto``: the fringes where their longest period spans the display, with the
-        bare board as the start where it does not
+    method : ``charuco``, ``fringes``, ``outline`` (of the flat; it tells no distortion) or ``auto``: the fringes, with
+        the bare board, or else the outline, as the start where their longest period does not span the display
 
     Raises ValueError for a file that is no session, or has no shots of the kind.
     """
-    if method not in ("auto", "charuco", "fringes"):
-        raise ValueError(f"method must be auto, charuco or fringes, got {method!r}")
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
     if not is_session(path):
         raise ValueError(f"{path}: registration reads session files, of lps rig capture or serve")
     content = read_session(path)
     size = int(content.screen["width_px"]), int(content.screen["height_px"])
-    board = [shot for shot in content.shots if shot.planned["target"] == "charuco" and not shot.planned["layers"]]
+    found: dict[str, StoredShot] = {}
+    for shot in content.shots:
+        if not shot.planned["layers"]:
+            found.setdefault(str(shot.planned["target"]), shot)
     f_px = content.camera.f_px
 
-    def bare() -> ScreenView:
-        if not board:
+    def bare(how: str) -> ScreenView:
+        if how != "outline" and "charuco" in found:
+            return register_charuco((read_mean(path, found["charuco"]) >> 8).astype(np.uint8), size, f_px)
+        if how == "charuco":
             raise ValueError(f"{path}: no bare shot of the ChArUco board")
-        codes = read_mean(path, board[0])
-        return register_charuco((codes >> 8).astype(np.uint8), size, f_px)
+        if "flat" not in found:
+            raise ValueError(f"{path}: no bare shot of the ChArUco board, nor of the flat for the screen's outline")
+        camera = camera_of_means(camera_of_frames(path, content), content)
+        return register_outline(camera.decode(read_mean(path, found["flat"])).mean(axis=-1), size, f_px)
 
-    if method == "charuco":
+    if method in ("charuco", "outline"):
         if layers:
-            raise ValueError(f"layers must be 0 for charuco: behind film no corner is left, got {layers}")
-        return bare()
+            raise ValueError(f"layers must be 0 for {method}: behind film no corner and no edge is left, got {layers}")
+        return bare(method)
     try:
         shots, _, _ = fringe_shots(path, layers)
     except ValueError:
         if method == "fringes" or layers:
             raise
-        return bare()
+        return bare(method)
     spans = all(max((p for a, p in shots if a == axis), default=0) >= side for axis, side in zip("xy", size))
-    return register_fringes(shots, size, f_px, None if spans else bare())
+    return register_fringes(shots, size, f_px, None if spans else bare(method))
 
 
 def _screen_mask(light: Floats) -> NDArray[np.bool_]:

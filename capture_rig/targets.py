@@ -43,6 +43,15 @@ def wedge(width: int, height: int, *, steps: int = 16) -> np.ndarray:
 
     The steps fill a grid of equal fields as square as the screen allows; fields left over are black.
     """
+    number = wedge_fields(width, height, steps)
+    return np.where(number < steps, _WEDGE_FACTOR**number, 0.0).astype(np.float32)
+
+
+def wedge_fields(width: int, height: int, steps: int = 16) -> np.ndarray:
+    """(H, W) number of the wedge's field that each pixel lies in; from ``steps`` on they are black.
+
+    Raises ValueError unless there are 2..64 steps that fit on the screen.
+    """
     if not 2 <= steps <= 64:
         raise ValueError(f"steps must be 2..64, got {steps}")
     columns = min(steps, max(1, round(math.sqrt(steps * width / height))))
@@ -50,8 +59,7 @@ def wedge(width: int, height: int, *, steps: int = 16) -> np.ndarray:
     if columns > width or rows > height:
         raise ValueError(f"steps must fit on the screen, got {steps} on {width}x{height}")
     column, row = np.arange(width) * columns // width, np.arange(height) * rows // height
-    number = row[:, None] * columns + column[None, :]
-    return np.where(number < steps, _WEDGE_FACTOR**number, 0.0).astype(np.float32)
+    return row[:, None] * columns + column[None, :]
 
 
 def edge(

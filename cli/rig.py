@@ -9,6 +9,7 @@ import click
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
 from .rig_display import serve
+from .rig_flicker import flicker_command
 from .rig_optics import photometry_command, register_command
 from .rig_session import capture_command, check_command, plan_command, session_command
 
@@ -70,5 +71,6 @@ rig.add_command(capture_command)
 rig.add_command(check_command)
 rig.add_command(session_command)
 rig.add_command(serve)
+rig.add_command(flicker_command)
 rig.add_command(register_command)
 rig.add_command(photometry_command)

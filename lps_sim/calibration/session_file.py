@@ -176,6 +176,15 @@ def read_frames(path: str | os.PathLike[str], shot: StoredShot) -> NDArray[Any]:
     return frames
 
 
+def read_times(path: str | os.PathLike[str], shot: StoredShot) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(K,) times in seconds and (K,) running numbers of a shot's frames."""
+    import h5py
+
+    with reading(path) as stream, h5py.File(stream, "r") as file:
+        group = file[SHOTS][shot.group]
+        return group["times_s"][()], group["numbers"][()]
+
+
 def checksum(pictures: Iterable[NDArray[Any]]) -> str:
     """SHA-256 of the bytes of pictures, one after another."""
     digest = hashlib.sha256()

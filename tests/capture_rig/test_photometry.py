@@ -1,80 +1,89 @@
-"""Screen curves and flicker: what is put in is found again."""
+"""What a simulated session says of its screen, through the command that a person types."""
+
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from capture_rig.photometry import flicker, screen_curve, wedge_light
-from capture_rig.targets import screen_codes, target
-from lps_sim.screen_view import ScreenView
-from lps_sim.transfer import eotf, inverse_eotf
+from capture_rig.cameras.pose import ScreenPose
+from capture_rig.cameras.simulated import SimulatedCamera
+from capture_rig.capture import CaptureRun
+from capture_rig.photometry import session_photometry
+from capture_rig.plan import Plan, plan_shots
+from capture_rig.registration import register_session
+from capture_rig.screens import VirtualScreen
+from capture_rig.session import Session
+from cli.main import main
+from lps_sim import Camera
+from lps_sim.calibration.shots import ShotGeometry
 
-FPS = 30.0
-STRAIGHT = ScreenView(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (160, 90), (160, 90), 100.0)
-
-
-def shown_by(curve, glow=0.001):
-    """Light of the wedge, coded for sRGB, on a screen of another curve."""
-    codes = screen_codes(target("wedge", 160, 90)) / 255
-    return glow + (1 - glow) * eotf(codes, curve)
-
-
-@pytest.mark.parametrize("gamma", [1.8, 2.2, 2.6])
-def test_the_exponent_of_a_screen_is_found_from_its_wedge(gamma):
-    light = wedge_light(shown_by(f"gamma:{gamma}"), STRAIGHT)
-    found = screen_curve(light, 0.001)
-    assert found.gamma == pytest.approx(gamma, abs=0.01)
-    assert found.glow == pytest.approx(0.001, rel=0.01)
-    assert found.gamma_error < 1e-3
-    assert found.error_of(f"gamma:{gamma}") < 1e-3 < found.error_of("linear")
+DISPLAY = (480, 270)
+CAMERA = Camera.from_field_of_view(420, 240, 50.0, cos_power=4.0)
+POSE = ScreenPose.placed(DISPLAY, CAMERA, fill=0.9, tilt_deg=4, pan_deg=-6)
+GAMMA, GLOW = 2.4, 0.003
 
 
-def test_codes_made_with_the_measured_curve_give_the_light_that_was_meant():
-    curve = screen_curve(wedge_light(shown_by("gamma:2.4"), STRAIGHT), 0.001).curve()
-    wanted = np.linspace(0.02, 1, 40)
-    got = eotf(screen_codes(wanted, curve) / 255, "gamma:2.4")
-    assert np.abs(got - wanted).max() < 0.01
-    assert np.abs(inverse_eotf(wanted, curve) - inverse_eotf(wanted, "gamma:2.4")).max() < 0.01
+def take(path, kinds, frames=8):
+    """A session of bare shots on a screen of another curve than it is told to have."""
+    screen = VirtualScreen(*DISPLAY, eotf="srgb")
+    plan = plan_shots((1,), kinds, frames=frames)
+    plan = Plan(seed=plan.seed, shots=tuple(shot for shot in plan.shots if not shot.layers))
+    camera = SimulatedCamera(
+        screen.at, CAMERA, pose=POSE, lens_blur_px=0.5, eotf=f"gamma:{GAMMA}", black_glow=GLOW, room_light=0.001
+    )
+    with Session.create(path, plan, screen.facts, camera.facts, CAMERA, ShotGeometry()) as session:
+        CaptureRun(session, screen, camera).run_all()
+    return path
 
 
-def test_light_that_does_not_rise_is_no_wedge():
-    with pytest.raises(ValueError, match="must rise with the wedge's codes"):
-        screen_curve(np.linspace(0.1, 1, 16) * 0 + [1, *[0.9] * 7, *[1.2] * 8], 0.0)
-    away = ScreenView(((1.0, 0.0, 100.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (160, 90), (160, 90), 100.0)
-    with pytest.raises(ValueError, match="of the wedge lies outside of it; show the screen whole"):
-        wedge_light(shown_by("srgb"), away)
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return take(tmp_path_factory.mktemp("photometry") / "s.h5", ("flat", "charuco", "wedge"))
 
 
-def frames_of(level, rows=None, count=48, noise=0.01, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = np.ones((count, 60)) if rows is None else rows
-    return [0.5 * level[k] * rows[k][:, None] * (1 + rng.normal(0, noise, (60, 80))) for k in range(count)]
+def error_px(view):
+    grid = np.stack(np.meshgrid(np.linspace(0, 479, 9), np.linspace(0, 269, 7)), axis=-1)
+    return float(np.sqrt(((view.to_camera(grid) - POSE.to_camera(grid, CAMERA)) ** 2).sum(axis=-1).mean()))
 
 
-def test_a_steady_screen_is_ok_whatever_its_pixel_noise():
-    found = flicker(frames_of(np.ones(48), noise=0.03), FPS)
-    assert (found.status, found.frequency_hz, found.band_rows, found.cure) == ("ok", None, None, "")
+def test_a_sessions_screen_is_measured_with_black_and_vignetting_of_the_fourth_power(session):
+    found = session_photometry(session)
+    assert found.curve.gamma == pytest.approx(GAMMA, abs=0.01)
+    # Of the screen in its room: glow plus room light over white.
+    assert found.curve.black == pytest.approx((GLOW + 0.001) / 1.001, rel=0.05)
+    assert found.curve.misfit < 0.01 < found.assumed_misfit
+    assert found.flicker.peak_to_peak == 0.0
+    assert [check.status for check in found.checks()] == ["ok"]
+    assert found.simulated
 
 
-def test_a_lamp_that_beats_with_the_frames_is_found_with_its_frequency():
-    level = 1 + 0.02 * np.sin(2 * np.pi * 4.0 * np.arange(48) / FPS)
-    found = flicker(frames_of(level), FPS)
-    assert found.status == "fail"
-    assert found.level_range == pytest.approx(0.04, rel=0.1)
-    assert found.frequency_hz == pytest.approx(4.0, abs=0.3)
-    assert "multiple of 1/60 s" in found.cure
+def test_the_command_prints_and_writes_what_was_measured(session, tmp_path):
+    out = tmp_path / "screen.json"
+    result = CliRunner().invoke(main, ["rig", "photometry", str(session), "-o", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert content == json.loads(out.read_text())
+    assert content["registration"]["method"] == "charuco"
+    assert len(content["screen"]["response"]) == 256
+    spoken = CliRunner().invoke(main, ["rig", "photometry", str(session)]).output
+    assert "simulated screen: gamma 2." in spoken
+    assert "its pictures were made for srgb" in spoken
 
 
-def test_rolling_bands_are_found_with_their_period():
-    phase = np.arange(48)[:, None] * 1.3 + 2 * np.pi * np.arange(60)[None, :] / 20
-    found = flicker(frames_of(np.ones(48), rows=1 + 0.01 * np.sin(phase)), FPS)
-    assert found.status in ("warn", "fail")
-    assert found.row_range == pytest.approx(0.02, rel=0.15)
-    assert found.band_rows == pytest.approx(20, rel=0.1)
-    assert found.level_range < 0.002
+def test_without_a_board_the_outline_of_the_flat_is_enough(tmp_path):
+    path = take(tmp_path / "s.h5", ("flat", "wedge"), frames=4)
+    assert error_px(register_session(path)) < 0.2
+    found = session_photometry(path)
+    assert found.view.provenance == {"method": "outline"}
+    assert found.curve.gamma == pytest.approx(GAMMA, abs=0.01)
+    assert found.flicker is None
+    assert "six frames of the flat are needed" in CliRunner().invoke(main, ["rig", "photometry", str(path)]).output
 
 
-def test_too_few_and_dark_frames_are_refused():
-    with pytest.raises(ValueError, match="frames must be at least 8, got 3"):
-        flicker(frames_of(np.ones(3), count=3), FPS)
-    with pytest.raises(ValueError, match="dark: show the flat target"):
-        flicker([np.zeros((60, 80))] * 9, FPS)
+def test_shots_that_are_missing_are_named(tmp_path):
+    path = take(tmp_path / "s.h5", ("charuco",), frames=2)
+    with pytest.raises(ValueError, match="photometry needs bare shots of wedge and flat"):
+        session_photometry(path)
+    with pytest.raises(ValueError, match="layers must be 0 for outline"):
+        register_session(path, 4, "outline")

@@ -129,5 +129,5 @@ def test_other_files_than_sessions_are_refused(tmp_path):
     (tmp_path / "shots.yaml").write_text("shots: []")
     with pytest.raises(ValueError, match="registration reads session files"):
         register_session(tmp_path / "shots.yaml")
-    with pytest.raises(ValueError, match="method must be auto, charuco or fringes, got 'edges'"):
+    with pytest.raises(ValueError, match="method: unknown 'edges'; did you mean 'fringes'"):
         register_session(tmp_path / "shots.yaml", method="edges")
