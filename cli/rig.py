@@ -8,6 +8,7 @@ import click
 
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
+from .rig_compare import compare_command
 
 
 @click.group(cls=LpsGroup)
@@ -62,3 +63,4 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
 
 
 rig.add_command(cameras)
+rig.add_command(compare_command)
