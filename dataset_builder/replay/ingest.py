@@ -1,7 +1,8 @@
 """Cut one long recording into a data set of named clips: one sequential decode, resumed at the clip where it stopped.
 
 With ``sync auto`` another decode goes before it, which reads brightness signatures alone: whether a frame was lost in a
-scene that stands still shows only when something moves again, any number of frames later.
+scene that stands still shows only when something moves again, any number of frames later. With ``sync marks`` a file
+says what every recorded frame shows, and the recording may be several files.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from lps_sim import Camera, Degrader, __version__
-from lps_sim.files import atomic_path
+from lps_sim.files import atomic_path, sha256_file
 from lps_sim.media import probe
+from lps_sim.yuv import YuvFrame
 
 from ..clip import describe
 from ..formats import writer_class
@@ -38,11 +40,15 @@ from .alignment import Alignment, align, by_offset
 from .config import ReplayConfig
 from .cuts import Cut, Signatures, cut_clips
 from .map import ReplayMap
+from .marks import MarksFile
 from .played import read_played
 from .recording import FrameReader, Recording
 from .report import write_report
 from .response import Response
+from .segments import SegmentedReader, SegmentedRecording
+from .straighten import Straightener
 
+Reader = FrameReader | SegmentedReader
 OnProgress = Callable[[str, int, int | None], None]
 """Called with (what is being done, done, total or None)."""
 
@@ -107,7 +113,8 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
     started = time.monotonic()
     tell = on_progress or (lambda stage, done, total: None)
     replay_map = ReplayMap.load(config.map)
-    rate = Fraction(probe(config.recording).fps).limit_denominator(1001)
+    marks = MarksFile.load(config.marks_file) if config.sync == "marks" else None
+    rate = Fraction(marks.fps if marks else probe(config.recording).fps).limit_denominator(1001)
     if not rate:
         raise ValueError(f"{config.recording}: tells no frame rate")
     root = config.destination
@@ -116,8 +123,8 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
         if (root / DATASET_FILE).exists() and "recapture" not in read_dataset(root):
             raise ValueError(f"{root}: is a data set that was not cut from a recording; choose another directory")
         tell("hashing the recording", 0, None)
-        recording = Recording(config.recording, root / REPLAY_FOLDER, config.threads)
-        claim_dataset(root, _settings(config, recording, replay_map))
+        recording = _recording(config, marks)
+        claim_dataset(root, _settings(config, recording, replay_map, marks))
         stack.enter_context(unfinished_files(root))
         manifest = stack.enter_context(Manifest(root / MANIFEST_FILE, writable=True))
         alignment, signatures = _aligned(config, recording, replay_map, manifest, tell)
@@ -126,7 +133,10 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
         left = _left(config, manifest, root, cuts)
         done = frames = 0
         with recording.reader() as reader:
-            cutter = _Cutter(config, root, rate, reader)
+            straighten = None
+            if config.screen is not None and marks is not None:
+                straighten = Straightener.load(config.screen, marks.screen, marks.boxes)
+            cutter = _Cutter(config, root, rate, reader, straighten)
             for number, cut in enumerate(left, 1):
                 error = cutter.cut(cut, manifest)
                 done, frames = (done, frames) if error else (done + 1, frames + cut.clip.frames)
@@ -148,7 +158,27 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
     )
 
 
-def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap) -> dict[str, Any]:
+def _recording(config: ReplayConfig, marks: MarksFile | None) -> Recording | SegmentedRecording:
+    folder = config.destination / REPLAY_FOLDER
+    if marks is None:
+        return Recording(config.recording, folder, config.threads)
+    if config.recording.is_dir():
+        paths = [config.recording / segment.file for segment in marks.segments]
+    elif len(marks.segments) == 1:
+        paths = [config.recording]
+    else:
+        raise ValueError(
+            f"{config.recording}: must be the folder of the {len(marks.segments)} files that {config.marks_file} names"
+        )
+    return SegmentedRecording(paths, marks, folder, config.threads)
+
+
+def _settings(
+    config: ReplayConfig, recording: Recording | SegmentedRecording, replay_map: ReplayMap, marks: MarksFile | None
+) -> dict[str, Any]:
+    read = {"marks_sha256": marks.sha256} if marks else {}
+    if config.screen is not None:
+        read["screen_sha256"] = sha256_file(config.screen)
     return {
         "film": None,
         "layers": config.layers,
@@ -164,6 +194,7 @@ def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap)
             "sync": config.sync,
             "offset": config.offset if config.sync == "offset" else None,
             "max_gap": config.max_gap,
+            **read,
         },
         "source": {
             "kind": "recapture",
@@ -177,9 +208,15 @@ def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap)
 
 
 def _aligned(
-    config: ReplayConfig, recording: Recording, replay_map: ReplayMap, manifest: Manifest, tell: OnProgress
+    config: ReplayConfig,
+    recording: Recording | SegmentedRecording,
+    replay_map: ReplayMap,
+    manifest: Manifest,
+    tell: OnProgress,
 ) -> tuple[Alignment, Signatures | None]:
     """The data set's alignment: found once, then kept, so that every clip is cut by the same one."""
+    if isinstance(recording, SegmentedRecording):
+        return recording.marks.alignment(replay_map.played_frames), None
     if config.sync == "offset":
         offset = int(config.offset or 0)
         # Until it was read to its end the recording is taken to be long enough; its end then shows.
@@ -243,8 +280,10 @@ def _left(config: ReplayConfig, manifest: Manifest, root: Path, cuts: tuple[Cut,
 class _Cutter:
     """Writes clips of one data set from one reader."""
 
-    def __init__(self, config: ReplayConfig, root: Path, rate: Fraction, reader: FrameReader) -> None:
-        self._config, self._root, self._rate, self._reader = config, root, rate, reader
+    def __init__(
+        self, config: ReplayConfig, root: Path, rate: Fraction, reader: Reader, straighten: Straightener | None = None
+    ) -> None:
+        self._config, self._root, self._rate, self._reader, self._straighten = config, root, rate, reader, straighten
         self._codec = config.codec()
         self._writer = writer_class(config.format)
         self._resizer: Degrader | None = None
@@ -270,21 +309,25 @@ class _Cutter:
         if cut.missing:
             raise ValueError(_lacking(cut))
         first = int(cut.recorded[0])
-        picture = self._picture(first)
+        picture = self._picture(first, cut.clip.file)
         height, width = picture.shape[:2]
         writer = self._writer(self._root, cut.clip.name, self._rate, width, height, self._codec)
         with writer:
             for index in map(int, cut.recorded):
                 if index != first:
-                    first, picture = index, self._picture(index)
+                    first, picture = index, self._picture(index, cut.clip.file)
                 writer.write(picture)
         if writer.stored is None:
             raise ValueError(f"{cut.clip.name}: nothing was stored")
         return writer.stored
 
-    def _picture(self, index: int) -> np.ndarray:
-        """A recorded frame, (h, w, 3) uint8 RGB, at the data set's size."""
+    def _picture(self, index: int, clip: str) -> np.ndarray:
+        """A recorded frame, or the clip's part of it, (h, w, 3) uint8 RGB, at the data set's size."""
         picture = self._reader.at(index)
+        if self._straighten is not None:
+            if isinstance(picture, YuvFrame):
+                picture = np.rint(255 * picture.rgb()).astype(np.uint8)
+            picture = self._straighten(picture, clip)
         if self._resizer is None:
             camera = Camera.from_field_of_view(picture.shape[1], picture.shape[0], _ANY_VIEW_DEG)
             size, fit = self._config.size, self._config.fit
