@@ -271,9 +271,9 @@ class _BitReader:
 
 
 def _rows(table: NDArray[np.float32], played: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Rows of the table, NaN beyond its ends."""
+    """Rows of the table; beyond its ends the screen is dark."""
     rows = table[np.clip(played, 0, len(table) - 1)]
-    rows[(played < 0) | (played >= len(table))] = np.nan
+    rows[(played < 0) | (played >= len(table))] = [np.nan] * BITS + [-1.0]
     return rows
 
 
@@ -293,9 +293,7 @@ def _costs(estimates: NDArray[np.float32], table: NDArray[np.float32], base: NDA
     return costs
 
 
-def _most_probable(
-    costs: NDArray[np.float32], base: NDArray[np.intp], step: NDArray[np.float64]
-) -> NDArray[np.intp]:
+def _most_probable(costs: NDArray[np.float32], base: NDArray[np.intp], step: NDArray[np.float64]) -> NDArray[np.intp]:
     """(R,) played frames of the cheapest course that never goes back."""
     count, states = costs.shape
     origin = np.empty((count, states), np.int16)
