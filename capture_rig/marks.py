@@ -133,6 +133,8 @@ def patterns(stretches: Sequence[Stretch]) -> NDArray[np.float32]:
             rows[:, :BITS] = chips[(place[:, None] + _TRAINING_SHIFT * np.arange(BITS)) % len(chips)]
         elif stretch.kind == CLIP:
             rows[:, :BITS] = counter(frames)
+        else:
+            rows[:, BITS] = -1
     return table
 
 

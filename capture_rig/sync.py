@@ -22,8 +22,7 @@ from scipy.signal import fftconvolve
 
 from lps_sim.transfer import eotf_table
 
-from .marks import BITS, CODES, START, TRAINING, Stretch, patterns, sequence
-from .marks import CHIP_FRAMES as _CHIP_FRAMES
+from .marks import BITS, CHIP_FRAMES, CLIP, CODES, START, TRAINING, Stretch, patterns, sequence
 
 GRID = (14, 24)  # cells down and across
 CELLS = GRID[0] * GRID[1]
@@ -65,7 +64,7 @@ class Marks:
     shown : (R,) played frame of every recorded frame, counted in its run; -1 before, after, and where nothing is sure;
         never falls
     sureness : (R,) share of the bits about it that agree with it, 0..1; NaN where no bits are shown
-    dropped : played frames between the first and the last seen that no recorded frame shows
+    dropped : played frames of clips, between the first and the last seen, that no recorded frame shows
     doubled : those that several show
     clock_drift : by how much the recorder's second is longer than the screen's; lost frames do not count where the
         recorder numbers its frames
@@ -135,7 +134,15 @@ def read_marks(
     for _ in range(_ROUNDS):
         costs = _costs(bits.read(path), table, base)
         path = _most_probable(costs, base, step)
-    return _marks(path, bits.read(path), table, codes, times, fps)
+    return _marks(path, bits.read(path), table, _of_clips(stretches), codes, times, fps)
+
+
+def _of_clips(stretches: Sequence[Stretch]) -> NDArray[np.bool_]:
+    """(P,) which played frames belong to a clip."""
+    inside = np.zeros(stretches[-1].end, np.bool_)
+    for stretch in stretches:
+        inside[stretch.first : stretch.end] = stretch.kind == CLIP
+    return inside
 
 
 def _find_codes(
@@ -147,7 +154,7 @@ def _find_codes(
     even = brightness[np.clip(np.searchsorted(times, grid + period / 2) - 1, 0, len(times) - 1)].astype(np.float64)
     found: list[FoundCode] = []
     for stretch in (one for one in stretches if one.kind in CODES):
-        chips = (np.arange(round(stretch.frames / fps / period)) + 0.5) * period * fps / _CHIP_FRAMES
+        chips = (np.arange(round(stretch.frames / fps / period)) + 0.5) * period * fps / CHIP_FRAMES
         score = _correlations(even, sequence(stretch.kind)[chips.astype(int)].astype(np.float64))
         if stretch.kind == START:
             if not score.size or score.max() < FEWEST_CORRELATION:
@@ -209,7 +216,7 @@ def _levels(
 ) -> NDArray[np.float32]:
     """(R,) brightness with the start code's black at -1 and its white at +1."""
     begin = _time_of(start.recorded, times)
-    end = begin + _CHIP_FRAMES * len(sequence(START)) / fps
+    end = begin + CHIP_FRAMES * len(sequence(START)) / fps
     inside = brightness[(times >= begin) & (times < end)]
     low, high = np.quantile(inside, (0.15, 0.85))
     levels: NDArray[np.float32] = (2 * (brightness - low) / max(float(high - low), 1e-9) - 1).astype(np.float32)
@@ -237,8 +244,8 @@ class _BitReader:
 
     def read(self, path: NDArray[np.intp]) -> NDArray[np.float32]:
         """(R, 7) estimates, +1 and -1 where a bit is clear."""
-        weights, mean = self._learn(path)[0]
-        shown = self._shown(path)
+        weights = self._learn(path)[0]
+        shown = _rows(self._table, path)
         # What is left of the cells without the bits that the course says: clips, black, noise.
         striped = np.flatnonzero(~np.isnan(shown[:, 0]))
         rest = self._signatures[striped].astype(np.float64) - shown[striped, :BITS] @ weights
@@ -247,30 +254,26 @@ class _BitReader:
         factor = cho_factor(covariance)
         filters = cho_solve(factor, weights.T)
         gain = np.linalg.pinv(weights @ filters)
-        estimates = (self._signatures - (mean if not len(rest) else rest.mean(axis=0))) @ filters @ gain
+        estimates = (self._signatures - rest.mean(axis=0)) @ filters @ gain
         return np.column_stack([estimates, self._levels]).astype(np.float32)
 
-    def _learn(self, path: NDArray[np.intp]) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], float]:
-        """What one bit adds to the cells (6, CELLS), their mean, and the share of the cells' changes left over."""
+    def _learn(self, path: NDArray[np.intp]) -> tuple[NDArray[np.float64], float]:
+        """What one bit adds to the cells, (6, CELLS), and the share of the cells' changes that it leaves over."""
         inside = np.flatnonzero((path >= self._trained[0]) & (path < self._trained[1]))
         if len(inside) < 4 * BITS:
             raise NoMarksError(f"only {len(inside)} recorded frames show the training pattern; too many were lost")
         bits = self._table[path[inside], :BITS].astype(np.float64)
         cells = self._signatures[inside].astype(np.float64)
-        mean, middle = cells.mean(axis=0), bits.mean(axis=0)
-        weights = np.linalg.lstsq(bits - middle, cells - mean, rcond=None)[0]
-        left = cells - mean - (bits - middle) @ weights
-        share = float((left**2).sum() / max(((cells - mean) ** 2).sum(), 1e-30))
-        return (weights, mean - middle @ weights), share
-
-    def _shown(self, path: NDArray[np.intp]) -> NDArray[np.float32]:
-        return _rows(self._table, path)
+        bits, cells = bits - bits.mean(axis=0), cells - cells.mean(axis=0)
+        weights = np.linalg.lstsq(bits, cells, rcond=None)[0]
+        share = float(((cells - bits @ weights) ** 2).sum() / max((cells**2).sum(), 1e-30))
+        return weights, share
 
 
 def _rows(table: NDArray[np.float32], played: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Rows of the table, NaN beyond its ends."""
+    """Rows of the table; beyond its ends the screen is dark."""
     rows = table[np.clip(played, 0, len(table) - 1)]
-    rows[(played < 0) | (played >= len(table))] = np.nan
+    rows[(played < 0) | (played >= len(table))] = [np.nan] * BITS + [-1.0]
     return rows
 
 
@@ -290,9 +293,7 @@ def _costs(estimates: NDArray[np.float32], table: NDArray[np.float32], base: NDA
     return costs
 
 
-def _most_probable(
-    costs: NDArray[np.float32], base: NDArray[np.intp], step: NDArray[np.float64]
-) -> NDArray[np.intp]:
+def _most_probable(costs: NDArray[np.float32], base: NDArray[np.intp], step: NDArray[np.float64]) -> NDArray[np.intp]:
     """(R,) played frames of the cheapest course that never goes back."""
     count, states = costs.shape
     origin = np.empty((count, states), np.int16)
@@ -329,6 +330,7 @@ def _marks(
     path: NDArray[np.intp],
     estimates: NDArray[np.float32],
     table: NDArray[np.float32],
+    of_clips: NDArray[np.bool_],
     codes: tuple[FoundCode, ...],
     times: NDArray[np.float64],
     fps: float,
@@ -343,14 +345,15 @@ def _marks(
     matched = np.flatnonzero(shown >= 0)
     counts = np.bincount(shown[matched], minlength=len(table))
     seen = np.flatnonzero(counts)
-    dropped = doubled = ()
-    drift = 0.0
+    between = np.zeros(len(table), np.bool_)
     if seen.size:
-        dropped = tuple(int(frame) for frame in np.flatnonzero(counts == 0) if seen[0] < frame < seen[-1])
-        doubled = tuple(int(frame) for frame in np.flatnonzero(counts > 1))
-        counted = matched[known[matched]]
-        if len(counted) > 1:
-            drift = float(np.polyfit(times[counted] - times[counted[0]], shown[counted], 1)[0]) / fps - 1
+        between[seen[0] : seen[-1]] = True
+    dropped = tuple(map(int, np.flatnonzero(between & of_clips & (counts == 0))))
+    doubled = tuple(map(int, np.flatnonzero(of_clips & (counts > 1))))
+    counted = matched[known[matched]]
+    drift = 0.0
+    if len(counted) > 1:
+        drift = float(np.polyfit(times[counted] - times[counted[0]], shown[counted], 1)[0]) / fps - 1
     return Marks(shown, sureness, dropped, doubled, drift, codes)
 
 

@@ -9,6 +9,7 @@ import click
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
 from .rig_compare import compare_command
+from .rig_replay import capture_replay, read_marks
 
 
 @click.group(cls=LpsGroup)
@@ -64,3 +65,5 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
 
 rig.add_command(cameras)
 rig.add_command(compare_command)
+rig.add_command(capture_replay)
+rig.add_command(read_marks)
