@@ -292,7 +292,8 @@ def _differences(found: Comparison) -> tuple[str, ...]:
     if found.noise_codes is not None and found.noise_simulated_codes is not None:
         ratio = found.noise_codes / max(found.noise_simulated_codes, 1e-9)
         if not 1 / NOISE_RATIO <= ratio <= NOISE_RATIO:
-            said.append(f"temporal noise {ratio:.2f} times the simulated one ({found.noise_codes:.2f} codes)")
+            cause = "; video compression and straightening take noise away" if ratio < 1 else ""
+            said.append(f"temporal noise {ratio:.2f} times the simulated one ({found.noise_codes:.2f} codes{cause})")
     worst = max((band for band in found.bands if band.clear), key=lambda band: abs(band.transfer - 1), default=None)
     if worst is not None and abs(worst.transfer - 1) > TRANSFER_MARGIN:
         sharper = "sharper" if worst.transfer > 1 else "more blurred"
