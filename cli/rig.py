@@ -8,6 +8,7 @@ import click
 
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
+from .rig_compare import compare
 from .rig_replay import capture_replay, read_marks
 
 
@@ -65,3 +66,4 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
 rig.add_command(cameras)
 rig.add_command(capture_replay)
 rig.add_command(read_marks)
+rig.add_command(compare)
