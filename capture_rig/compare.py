@@ -139,11 +139,11 @@ def compare_clips(
     degrader = Degrader(film, layers, camera, output_size=(size.width, size.height), seed=seed)
     middle = wanted[len(wanted) // 2]
     degraded, recorded = [], []
-    for number, one, other in _chosen(clean, filmed, wanted):
+    for number, picture, answer in _chosen(clean, filmed, wanted):
         if number == middle:
-            source = one
-        degraded.append(degrader.degrade(one[np.newaxis], first_frame=number)[0])
-        recorded.append(other)
+            source = picture
+        degraded.append(degrader.degrade(picture[np.newaxis], first_frame=number)[0])
+        recorded.append(answer)
     light = [np.stack([eotf(codes / 255.0, "srgb") @ _LUMA for codes in clip]) for clip in (degraded, recorded)]
     gain, offset = _line(light[0].ravel(), light[1].ravel())
     plain, other = (np.stack([codes @ _LUMA for codes in clip]) for clip in (degraded, recorded))
