@@ -34,6 +34,7 @@ _SLIP, _JUMP = 5.0, 45.0  # costs of a frame lost or doubled (a probability of 0
 _CAP = 4.0  # cost of one bit, at most
 # A bit counts as uncertain by half its swing at least: a change of the screen under an open shutter leaves any value.
 _FEWEST_DEVIATION = 0.5
+_CELLS_READ, _FOLD_FRAMES = 72, 32  # cells that bits are read from; frames that are read by what others taught
 _LOADING = 1e-3  # of the cells' mean variance
 _SURE, _SURE_WINDOW = 0.75, 9  # share of right bits over so many frames below which nothing is said
 _NEAR_S, _NEAR_SHARE = 3.0, 0.01  # a code is sought so near where the start code puts it; share of the time since
@@ -245,16 +246,22 @@ class _BitReader:
     def read(self, path: NDArray[np.intp]) -> NDArray[np.float32]:
         """(R, 7) estimates, +1 and -1 where a bit is clear."""
         weights = self._learn(path)[0]
-        shown = _rows(self._table, path)
+        nearest = np.sort(np.argsort(-(weights**2).sum(axis=0))[:_CELLS_READ])
+        weights, cells = weights[:, nearest], self._signatures[:, nearest].astype(np.float64)
+        shown = _rows(self._table, path)[:, :BITS]
         # What is left of the cells without the bits that the course says: clips, black, noise.
-        striped = np.flatnonzero(~np.isnan(shown[:, 0]))
-        rest = self._signatures[striped].astype(np.float64) - shown[striped, :BITS] @ weights
-        covariance = np.atleast_2d(np.cov(rest, rowvar=False))
-        covariance[np.diag_indices_from(covariance)] += _LOADING * covariance.trace() / len(covariance) + 1e-12
-        factor = cho_factor(covariance)
-        filters = cho_solve(factor, weights.T)
-        gain = np.linalg.pinv(weights @ filters)
-        estimates = (self._signatures - rest.mean(axis=0)) @ filters @ gain
+        rest = cells - np.nan_to_num(shown) @ weights
+        estimates = np.empty((len(cells), BITS))
+        fold = np.arange(len(cells)) // _FOLD_FRAMES % 2
+        for number in (0, 1):
+            # Learnt from other frames than are read, or a wrong course would confirm itself.
+            others = rest[(fold != number) & ~np.isnan(shown[:, 0])]
+            others = others if len(others) > _CELLS_READ else rest[~np.isnan(shown[:, 0])]
+            covariance = np.cov(others, rowvar=False)
+            covariance[np.diag_indices_from(covariance)] += _LOADING * covariance.trace() / len(covariance) + 1e-12
+            filters = cho_solve(cho_factor(covariance), weights.T)
+            gain = np.linalg.pinv(weights @ filters)
+            estimates[fold == number] = (cells[fold == number] - others.mean(axis=0)) @ filters @ gain
         return np.column_stack([estimates, self._levels]).astype(np.float32)
 
     def _learn(self, path: NDArray[np.intp]) -> tuple[NDArray[np.float64], float]:

@@ -61,8 +61,8 @@ def replay_map_command(ctx: click.Context, src: Path, map_path: Path, naming: st
 @click.option("--sync", type=click.Choice(["offset", "auto", "marks"]), help="Default: by what else is given.")
 @click.option("--offset", type=int, help="Recorded frame of played frame 0; with --sync auto where to search first.")
 @click.option("--played", type=_PATH, help="Folder or INDEX of the played clips, for --sync auto.")
-@click.option("--marks", type=_PATH, help="Of lps rig read-marks, for --sync marks; default: RAW/marks.json.")
-@click.option("--screen", type=_PATH, help="SCREEN.json of lps rig register: cut clips straight out of the screen.")
+@click.option("--marks", type=_PATH, help="What lps rig read-marks wrote; default with --sync marks: RAW/marks.json.")
+@click.option("--screen", type=_PATH, help="Where the screen stands in RAW: clips are cut out of it, upright.")
 @click.option("--naming", type=_NAMINGS, default="auto", show_default=True, help="When --played is a folder.")
 @click.option("--layers", type=click.IntRange(0, 64), default=0, show_default=True, help="Of film there were, to keep.")
 @click.option(
@@ -91,16 +91,17 @@ def ingest_replay_command(
 
     With --offset N every recorded frame is the played one plus N, and RAW is decoded once. With --sync auto offset,
     clock drift, dropped and doubled frames are found by comparing RAW with the --played clips, in a first decode that
-    is kept. With --sync marks RAW is the folder of lps rig capture-replay, whose marks lps rig read-marks has read;
-    --screen then cuts every clip straight out of the screen. Always resumes. DST/replay.json and replay.txt say what
-    was found, clip by clip.
+    is kept. With --sync marks RAW is the folder of lps rig capture-replay (or one segment of it), and its marks say it
+    all. Always resumes. DST/replay.json and replay.txt say what was found, clip by clip.
     """
     import os
 
     from dataset_builder.replay.config import ReplayConfig
     from dataset_builder.replay.ingest import ingest_replay
 
-    sync: Literal["offset", "auto", "marks"] = options.pop("sync") or _usual_sync(options)
+    sync: Literal["offset", "auto", "marks"] = options.pop("sync") or _sync_of(options)
+    if sync == "marks" and options["marks"] is None:
+        options["marks"] = (recording if recording.is_dir() else recording.parent) / "marks.json"
     if sync == "offset" and options["offset"] is None:
         raise click.UsageError("--sync offset needs --offset N")
     if sync == "auto" and options["played"] is None:
@@ -124,7 +125,7 @@ def ingest_replay_command(
     ctx.exit(0 if summary.ok else 1)
 
 
-def _usual_sync(options: dict[str, Any]) -> Literal["offset", "auto", "marks"]:
+def _sync_of(options: dict[str, Any]) -> Literal["offset", "auto", "marks"]:
     if options["marks"] is not None:
         return "marks"
     return "auto" if options["offset"] is None else "offset"

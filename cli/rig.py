@@ -64,6 +64,6 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
 
 
 rig.add_command(cameras)
-rig.add_command(compare_command)
 rig.add_command(capture_replay)
 rig.add_command(read_marks)
+rig.add_command(compare_command)

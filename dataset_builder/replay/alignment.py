@@ -190,7 +190,7 @@ def _shown(course: Course, known: NDArray[np.bool_], random_mismatch: float) -> 
 
 
 def line_through(shown: NDArray[np.intp]) -> tuple[int, float]:
-    """``offset`` and ``net_drift`` of an :class:`Alignment`; raises ValueError where nothing is shown."""
+    """(offset, net drift) of an alignment, as :class:`Alignment` has them; ValueError where no frame matches."""
     matched = np.flatnonzero(shown >= 0)
     if not matched.size:
         raise ValueError("no recorded frame matches the played clips")

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from lps_sim.config import StrictModel
 
 from ..config import DegradeConfig, Pixels
-from .marks import MARKS_FILE
 
 
 class ReplayConfig(StrictModel):
@@ -18,16 +17,16 @@ class ReplayConfig(StrictModel):
 
     Parameters
     ----------
-    recording : video of all clips, played one after another; with ``marks`` the folder of its files
+    recording : video of all clips, played one after another; with ``marks`` the folder of its segments, or one of them
     map : lines ``START END NAME``, see :mod:`dataset_builder.replay.map`
     destination : the data set's directory
     sync : ``offset``: recorded frame = played frame + ``offset`` throughout; ``auto``: found and followed; ``marks``:
-        read before from marks beside the clips
+        as ``marks`` says
     offset : recorded frame that shows played frame 0; with ``auto`` where to search first (None: anywhere)
     played : folder or index file of the played clips, for ``auto``
-    marks : file of :mod:`dataset_builder.replay.marks`, for ``marks``; default: ``marks.json`` in ``recording``
-    screen : where the screen stands in the recording, a file of :class:`lps_sim.screen_view.ScreenView`; every clip is
-        then cut straight out of it. With ``marks`` only, which say where on the screen a clip stood
+    marks : file that says what every recorded frame shows, see :mod:`dataset_builder.replay.marked`
+    screen : file of a :class:`lps_sim.screen_view.ScreenView`: clips are cut out of the screen, upright; None: frames
+        stay whole
     naming : how the files of a ``played`` folder are named, as in :func:`dataset_builder.index.build_index`
     layers : film layers before the camera, 0..64, a fact that is kept; 0: none, or not said
     max_gap : played frames lost in one go that their neighbours stand in for; a clip that lacks more is a failure
@@ -67,17 +66,13 @@ class ReplayConfig(StrictModel):
             raise ValueError("offset must be given with sync offset, got none")
         if self.sync == "auto" and self.played is None:
             raise ValueError("played must be given with sync auto: the clips to compare the recording with")
-        for name in ("marks", "screen"):
-            if getattr(self, name) is not None and self.sync != "marks":
-                raise ValueError(f"{name} goes with sync marks, got sync {self.sync}")
+        if (self.sync == "marks") != (self.marks is not None):
+            raise ValueError(
+                f"marks must be given with sync marks, and with no other, got {self.marks} with {self.sync}"
+            )
         if self.played is not None and self.destination.resolve().is_relative_to(self.played.resolve()):
             raise ValueError(f"destination must not lie inside played {self.played}, got {self.destination}")
         return self
-
-    @property
-    def marks_file(self) -> Path:
-        """Where the marks stand."""
-        return self.marks or self.recording / MARKS_FILE
 
     def codec(self) -> dict[str, Any]:
         """Settings of the chosen format's encoder, complete, as the data set keeps them."""

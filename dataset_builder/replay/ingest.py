@@ -1,8 +1,7 @@
 """Cut one long recording into a data set of named clips: one sequential decode, resumed at the clip where it stopped.
 
 With ``sync auto`` another decode goes before it, which reads brightness signatures alone: whether a frame was lost in a
-scene that stands still shows only when something moves again, any number of frames later. With ``sync marks`` a file
-says what every recorded frame shows, and the recording may be several files.
+scene that stands still shows only when something moves again, any number of frames later.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import numpy as np
 from lps_sim import Camera, Degrader, __version__
 from lps_sim.files import atomic_path, sha256_file
 from lps_sim.media import probe
-from lps_sim.yuv import YuvFrame
 
 from ..clip import describe
 from ..formats import writer_class
@@ -40,15 +38,12 @@ from .alignment import Alignment, align, by_offset
 from .config import ReplayConfig
 from .cuts import Cut, Signatures, cut_clips
 from .map import ReplayMap
-from .marks import MarksFile
+from .marked import MarkedReader, MarkedRecording, MarksFile, Rectifier
 from .played import read_played
 from .recording import FrameReader, Recording
 from .report import write_report
 from .response import Response
-from .segments import SegmentedReader, SegmentedRecording
-from .straighten import Straightener
 
-Reader = FrameReader | SegmentedReader
 OnProgress = Callable[[str, int, int | None], None]
 """Called with (what is being done, done, total or None)."""
 
@@ -113,7 +108,7 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
     started = time.monotonic()
     tell = on_progress or (lambda stage, done, total: None)
     replay_map = ReplayMap.load(config.map)
-    marks = MarksFile.load(config.marks_file) if config.sync == "marks" else None
+    marks = MarksFile.load(config.marks) if config.marks else None
     rate = Fraction(marks.fps if marks else probe(config.recording).fps).limit_denominator(1001)
     if not rate:
         raise ValueError(f"{config.recording}: tells no frame rate")
@@ -123,20 +118,26 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
         if (root / DATASET_FILE).exists() and "recapture" not in read_dataset(root):
             raise ValueError(f"{root}: is a data set that was not cut from a recording; choose another directory")
         tell("hashing the recording", 0, None)
-        recording = _recording(config, marks)
-        claim_dataset(root, _settings(config, recording, replay_map, marks))
+        folder = root / REPLAY_FOLDER
+        recording: Recording | MarkedRecording
+        if marks:
+            recording = MarkedRecording(marks.beside(config.recording), folder, config.threads)
+        else:
+            recording = Recording(config.recording, folder, config.threads)
+        claim_dataset(root, _settings(config, recording, replay_map))
         stack.enter_context(unfinished_files(root))
         manifest = stack.enter_context(Manifest(root / MANIFEST_FILE, writable=True))
-        alignment, signatures = _aligned(config, recording, replay_map, manifest, tell)
+        if isinstance(recording, MarkedRecording):
+            alignment, signatures = recording.marks.alignment(replay_map.played_frames), None
+        else:
+            alignment, signatures = _aligned(config, recording, replay_map, manifest, tell)
         cuts = tuple(cut_clips(replay_map, alignment, config.max_gap, signatures))
         manifest.add(ClipRow(cut.clip.name, str(config.recording.resolve()), cut.clip.label) for cut in cuts)
         left = _left(config, manifest, root, cuts)
         done = frames = 0
         with recording.reader() as reader:
-            straighten = None
-            if config.screen is not None and marks is not None:
-                straighten = Straightener.load(config.screen, marks.screen, marks.boxes)
-            cutter = _Cutter(config, root, rate, reader, straighten)
+            rectifier = Rectifier(config.screen, marks.boxes if marks else {}) if config.screen else None
+            cutter = _Cutter(config, root, rate, reader, rectifier)
             for number, cut in enumerate(left, 1):
                 error = cutter.cut(cut, manifest)
                 done, frames = (done, frames) if error else (done + 1, frames + cut.clip.frames)
@@ -158,27 +159,7 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
     )
 
 
-def _recording(config: ReplayConfig, marks: MarksFile | None) -> Recording | SegmentedRecording:
-    folder = config.destination / REPLAY_FOLDER
-    if marks is None:
-        return Recording(config.recording, folder, config.threads)
-    if config.recording.is_dir():
-        paths = [config.recording / segment.file for segment in marks.segments]
-    elif len(marks.segments) == 1:
-        paths = [config.recording]
-    else:
-        raise ValueError(
-            f"{config.recording}: must be the folder of the {len(marks.segments)} files that {config.marks_file} names"
-        )
-    return SegmentedRecording(paths, marks, folder, config.threads)
-
-
-def _settings(
-    config: ReplayConfig, recording: Recording | SegmentedRecording, replay_map: ReplayMap, marks: MarksFile | None
-) -> dict[str, Any]:
-    read = {"marks_sha256": marks.sha256} if marks else {}
-    if config.screen is not None:
-        read["screen_sha256"] = sha256_file(config.screen)
+def _settings(config: ReplayConfig, recording: Recording | MarkedRecording, replay_map: ReplayMap) -> dict[str, Any]:
     return {
         "film": None,
         "layers": config.layers,
@@ -194,7 +175,7 @@ def _settings(
             "sync": config.sync,
             "offset": config.offset if config.sync == "offset" else None,
             "max_gap": config.max_gap,
-            **read,
+            **({"screen_sha256": sha256_file(config.screen)} if config.screen else {}),
         },
         "source": {
             "kind": "recapture",
@@ -208,15 +189,9 @@ def _settings(
 
 
 def _aligned(
-    config: ReplayConfig,
-    recording: Recording | SegmentedRecording,
-    replay_map: ReplayMap,
-    manifest: Manifest,
-    tell: OnProgress,
+    config: ReplayConfig, recording: Recording, replay_map: ReplayMap, manifest: Manifest, tell: OnProgress
 ) -> tuple[Alignment, Signatures | None]:
     """The data set's alignment: found once, then kept, so that every clip is cut by the same one."""
-    if isinstance(recording, SegmentedRecording):
-        return recording.marks.alignment(replay_map.played_frames), None
     if config.sync == "offset":
         offset = int(config.offset or 0)
         # Until it was read to its end the recording is taken to be long enough; its end then shows.
@@ -281,9 +256,14 @@ class _Cutter:
     """Writes clips of one data set from one reader."""
 
     def __init__(
-        self, config: ReplayConfig, root: Path, rate: Fraction, reader: Reader, straighten: Straightener | None = None
+        self,
+        config: ReplayConfig,
+        root: Path,
+        rate: Fraction,
+        reader: FrameReader | MarkedReader,
+        rectifier: Rectifier | None,
     ) -> None:
-        self._config, self._root, self._rate, self._reader, self._straighten = config, root, rate, reader, straighten
+        self._config, self._root, self._rate, self._reader, self._rectifier = config, root, rate, reader, rectifier
         self._codec = config.codec()
         self._writer = writer_class(config.format)
         self._resizer: Degrader | None = None
@@ -321,13 +301,11 @@ class _Cutter:
             raise ValueError(f"{cut.clip.name}: nothing was stored")
         return writer.stored
 
-    def _picture(self, index: int, clip: str) -> np.ndarray:
-        """A recorded frame, or the clip's part of it, (h, w, 3) uint8 RGB, at the data set's size."""
+    def _picture(self, index: int, file: str) -> np.ndarray:
+        """A recorded frame, (h, w, 3) uint8 RGB, at the data set's size; of the screen alone where it is known."""
         picture = self._reader.at(index)
-        if self._straighten is not None:
-            if isinstance(picture, YuvFrame):
-                picture = np.rint(255 * picture.rgb()).astype(np.uint8)
-            picture = self._straighten(picture, clip)
+        if self._rectifier is not None:
+            picture = self._rectifier.rectified(picture, file)
         if self._resizer is None:
             camera = Camera.from_field_of_view(picture.shape[1], picture.shape[0], _ANY_VIEW_DEG)
             size, fit = self._config.size, self._config.fit

@@ -16,8 +16,8 @@ from .alignment import Alignment
 from .config import ReplayConfig
 from .cuts import Cut
 from .map import ReplayMap
+from .marked import MarkedRecording
 from .recording import Recording
-from .segments import SegmentedRecording
 
 REPORT_FILE, TABLE_FILE = "replay.json", "replay.txt"
 
@@ -25,7 +25,7 @@ REPORT_FILE, TABLE_FILE = "replay.json", "replay.txt"
 def write_report(
     root: Path,
     config: ReplayConfig,
-    recording: Recording | SegmentedRecording,
+    recording: Recording | MarkedRecording,
     replay_map: ReplayMap,
     alignment: Alignment,
     cuts: Sequence[Cut],
