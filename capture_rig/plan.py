@@ -23,8 +23,17 @@ from .targets import DEFAULT_FRINGE_PERIODS, KINDS, TargetSpec, standard_set
 DEFAULT_LAYERS = (1, 2, 4, 8)
 DEFAULT_FRAMES = 8
 # The halo is below the noise at the exposure that holds a bright disc; a flat has no dark part to see deeper into.
-_BRACKETS: dict[str, tuple[float, ...]] = {"flat": (1.0,), "fringe": (1.0,), "wedge": (1.0, 4.0), "noise": (1.0, 4.0)}
+_BRACKETS: dict[str, tuple[float, ...]] = {
+    "flat": (1.0,),
+    "fringe": (1.0,),
+    "charuco": (1.0,),
+    "wedge": (1.0, 4.0),
+    "noise": (1.0, 4.0),
+}
 _BRACKET = (1.0, 8.0)
+# Beside the standard set: where the screen stands, and a picture like a photograph that no fit has seen.
+_ROLES = {"charuco": "fit", "photo": "held"}
+_BARE_ONLY = ("wedge", "charuco")
 _SMALLEST_BLOCK_PX = 3  # finer blocks beat with the camera's pixels
 
 
@@ -143,8 +152,8 @@ def plan_shots(
         for spec in _specs(kinds, seed, periods_px):
             if spec.kind == "fringe" and fringes_at is not None and count not in fringes_at:
                 continue
-            if spec.kind == "wedge" and count:
-                continue  # it measures the camera, and film would only smear its steps into each other
+            if spec.kind in _BARE_ONLY and count:
+                continue  # they measure the camera and where it stands, and film would only smear them
             shots += _bracketed(spec, count, frames)
         if "flat" in kinds:
             again = _bracketed(TargetSpec("flat", "flat"), count, frames)[0]
@@ -155,6 +164,7 @@ def plan_shots(
 def _specs(kinds: Sequence[str], seed: int, periods_px: tuple[int, ...]) -> list[TargetSpec]:
     rank = {kind: place for place, kind in enumerate(kinds)}
     specs = [spec for spec in standard_set(seed, periods_px) if spec.kind in rank]
+    specs += [TargetSpec(kind, kind, {}, _ROLES[kind]) for kind in _ROLES if kind in rank]
     for spec in specs:
         if spec.kind == "noise":
             spec.parameters["smallest_px"] = _SMALLEST_BLOCK_PX

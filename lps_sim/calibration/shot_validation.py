@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Codes this close to full scale are taken as saturated: noise and sharpening clip before the nominal maximum.
 SATURATED_SHARE = 250 / 255
-# Targets that hold no scene: used for black level, veil and response curve, never as a filmed picture.
-NO_SCENE = ("dark", "screen_off", "wedge")
+# Targets that hold no scene: used for black level, veil, response curve and registration, never as a filmed picture.
+NO_SCENE = ("dark", "screen_off", "wedge", "charuco")
 # A shot without light: its brightest pixels (so many, to pass over hot ones) stay within the read noise's reach.
 _BRIGHTEST = 20
 _NOISE_SIGMAS = 6.0

@@ -30,7 +30,19 @@ from .shot_validation import SATURATED_SHARE, check_list, check_pixels, complain
 __all__ = ["SATURATED_SHARE", "TARGETS", "Shot", "ShotGeometry", "ShotSet", "is_grey", "write_shots"]
 
 Target = Literal[
-    "dark", "screen_off", "flat", "edge", "hole", "disc", "noise", "fringe", "wedge", "siemens", "photo", "text"
+    "dark",
+    "screen_off",
+    "flat",
+    "edge",
+    "hole",
+    "disc",
+    "noise",
+    "fringe",
+    "wedge",
+    "siemens",
+    "photo",
+    "text",
+    "charuco",
 ]
 TARGETS: tuple[str, ...] = get_args(Target)
 Role = Literal["fit", "held"]

@@ -68,3 +68,10 @@ def test_unknown_targets_are_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match="'dark'"):
         plan_shots((1,), kinds=("dark",))
     assert PlannedShot(name="a", target="flat", scene="a", layers=0).frames == 8
+
+
+def test_board_is_shown_bare_alone_and_a_photo_stays_out_of_the_fit() -> None:
+    plan = plan_shots((1, 4), kinds=("flat", "charuco", "photo"))
+    assert [shot.layers for shot in plan.shots if shot.target == "charuco"] == [0]
+    photos = [shot for shot in plan.shots if shot.target == "photo"]
+    assert [(shot.layers, shot.role) for shot in photos] == [(0, "held"), (1, "held"), (4, "held")]
