@@ -66,7 +66,7 @@ def capture_replay(
         raise click.UsageError("give --camera CAMERA, or --simulate FILM for a simulated one")
     clips = read_list(list_path)
     try:
-        with _devices(folder, fps, options) as (screen, camera), progress_display() as display:
+        with _devices(fps, options) as (screen, camera), progress_display() as display:
             task = display.add_task("clips played", total=len(clips))
             capture = run(
                 clips,
@@ -106,7 +106,7 @@ def capture_replay(
 
 
 @contextlib.contextmanager
-def _devices(folder: Path, fps: float, options: dict[str, Any]) -> Iterator[tuple[Screen, CameraSource]]:
+def _devices(fps: float, options: dict[str, Any]) -> Iterator[tuple[Screen, CameraSource]]:
     """Screen and camera: a simulated pair, or a browser's page and a real camera."""
     if options["film"] is not None:
         from capture_rig.cameras.pose import ScreenPose
@@ -135,9 +135,9 @@ def _devices(folder: Path, fps: float, options: dict[str, Any]) -> Iterator[tupl
             yield screen, simulated
         return
     from capture_rig.cameras.opening import open_camera
-    from capture_rig.display.server import RigServer  # type: ignore[import-not-found,unused-ignore]
+    from capture_rig.display.server import RigServer
 
-    with RigServer(None, folder=folder) as server, open_camera(options["camera_text"], kept=32) as camera:
+    with RigServer() as server, open_camera(options["camera_text"], kept=32) as camera:
         click.echo(f"open this page on the showing screen, full screen: {server.display_url}", err=True)
         click.pause("then press any key", err=True)
         yield server.screen, camera
