@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +68,7 @@ def capture_replay(
         raise click.UsageError("give --camera CAMERA, or --simulate FILM for a simulated one")
     clips = read_list(list_path)
     try:
-        with _devices(fps, options) as (screen, camera), progress_display() as display:
+        with _devices(fps, options) as (screen, camera), progress_display() as display, _ctrl_c() as asked:
             task = display.add_task("clips played", total=len(clips))
             capture = run(
                 clips,
@@ -77,12 +79,13 @@ def capture_replay(
                 level,
                 segment_s,
                 reserve_mib << 20,
+                asked.is_set,
                 on_clips=lambda done, total: display.update(task, completed=done, total=total),
             )
-    except KeyboardInterrupt:
-        stopped(ctx)
     except (CameraLostError, CameraRefusedError, ScreenLostError) as error:
         raise click.ClickException(str(error)) from error
+    if asked.is_set():
+        stopped(ctx)
     facts = {
         "folder": str(folder),
         "simulated": capture.settings["simulated"],
@@ -103,6 +106,17 @@ def capture_replay(
     failures = [f"{name}: {reason}" for name, reason in capture.problems.items()]
     list_failures("clips that could not be played", failures, str(folder / "capture.json"))
     ctx.exit(0 if len(capture.done) == len(clips) else 1)
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Ctrl-C ends the segment where it stands, whole, instead of throwing it away."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
