@@ -73,7 +73,7 @@ class Playback(Protocol):
 
     @property
     def finished(self) -> bool:
-        """True once the last picture has been shown for its time."""
+        """True once the last picture has been shown for its time; ScreenLostError when the run was broken off."""
 
     def stop(self) -> None:
         """End it now; the screen goes dark."""

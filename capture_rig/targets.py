@@ -16,7 +16,10 @@ import numpy as np
 
 from lps_sim.errors import UnknownNameError
 from lps_sim.seeding import named_rng
-from lps_sim.transfer import inverse_eotf
+from lps_sim.transfer import Transfer, inverse_eotf
+
+from .boards import charuco
+from .dead_leaves import photo
 
 MAX_SIDE_PX = 16384
 DEFAULT_EDGE_DEG = 5.0
@@ -174,6 +177,8 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
     "noise": noise,
     "fringe": fringe,
     "siemens": siemens,
+    "charuco": charuco,
+    "photo": photo,
 }
 
 
@@ -183,7 +188,8 @@ def target(kind: str, width: int, height: int, **parameters: Any) -> np.ndarray:
     Parameters
     ----------
     kind
-        ``dark``, ``flat``, ``wedge``, ``edge``, ``hole``, ``disc``, ``noise``, ``fringe`` or ``siemens``.
+        ``dark``, ``flat``, ``wedge``, ``edge``, ``hole``, ``disc``, ``noise``, ``fringe``, ``siemens``, ``charuco`` or
+        ``photo``.
     width, height
         Screen size in pixels, 8..16384.
     parameters
@@ -208,8 +214,8 @@ def target(kind: str, width: int, height: int, **parameters: Any) -> np.ndarray:
     return KINDS[kind](width, height, **parameters)
 
 
-def screen_codes(linear: np.ndarray, eotf: str = "srgb", bits: int = 8) -> np.ndarray:
-    """The codes that make a screen of the given transfer curve show linear light: uint8, or uint16 for 16 bits."""
+def screen_codes(linear: np.ndarray, eotf: Transfer = "srgb", bits: int = 8) -> np.ndarray:
+    """The codes that make a screen of a named or measured curve show linear light: uint8, or uint16 for 16 bits."""
     if bits not in (8, 16):
         raise ValueError(f"bits must be 8 or 16, got {bits}")
     peak = 2**bits - 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +68,7 @@ def capture_replay(
         raise click.UsageError("give --camera CAMERA, or --simulate FILM for a simulated one")
     clips = read_list(list_path)
     try:
-        with _devices(folder, fps, options) as (screen, camera), progress_display() as display:
+        with _devices(fps, options) as (screen, camera), progress_display() as display, _ctrl_c() as asked:
             task = display.add_task("clips played", total=len(clips))
             capture = run(
                 clips,
@@ -77,12 +79,13 @@ def capture_replay(
                 level,
                 segment_s,
                 reserve_mib << 20,
+                asked.is_set,
                 on_clips=lambda done, total: display.update(task, completed=done, total=total),
             )
-    except KeyboardInterrupt:
-        stopped(ctx)
     except (CameraLostError, CameraRefusedError, ScreenLostError) as error:
         raise click.ClickException(str(error)) from error
+    if asked.is_set():
+        stopped(ctx)
     facts = {
         "folder": str(folder),
         "simulated": capture.settings["simulated"],
@@ -106,7 +109,18 @@ def capture_replay(
 
 
 @contextlib.contextmanager
-def _devices(folder: Path, fps: float, options: dict[str, Any]) -> Iterator[tuple[Screen, CameraSource]]:
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Ctrl-C ends the segment where it stands, whole, instead of throwing it away."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _devices(fps: float, options: dict[str, Any]) -> Iterator[tuple[Screen, CameraSource]]:
     """Screen and camera: a simulated pair, or a browser's page and a real camera."""
     if options["film"] is not None:
         from capture_rig.cameras.pose import ScreenPose
@@ -135,9 +149,9 @@ def _devices(folder: Path, fps: float, options: dict[str, Any]) -> Iterator[tupl
             yield screen, simulated
         return
     from capture_rig.cameras.opening import open_camera
-    from capture_rig.display.server import RigServer  # type: ignore[import-not-found,unused-ignore]
+    from capture_rig.display.server import RigServer
 
-    with RigServer(None, folder=folder) as server, open_camera(options["camera_text"], kept=32) as camera:
+    with RigServer() as server, open_camera(options["camera_text"], kept=32) as camera:
         click.echo(f"open this page on the showing screen, full screen: {server.display_url}", err=True)
         click.pause("then press any key", err=True)
         yield server.screen, camera

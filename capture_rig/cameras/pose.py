@@ -1,11 +1,6 @@
 """Where a screen stands in a simulated camera's picture, and the screen's light on the camera's pixels.
 
-Pixel centres are at whole numbers, from (0, 0). With h the homography, c = ((width - 1) / 2, (height - 1) / 2) the
-camera's centre and u = (h(p) - c) / f_px, a screen pixel p lands at
-
-    c + f_px u (1 + k1 |u|^2 + k2 |u|^4)
-
-as in OpenCV's lens model (Zhang 2000).
+The geometry is that of :mod:`lps_sim.screen_view`.
 """
 
 from __future__ import annotations
@@ -19,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lps_sim import Camera
+from lps_sim.screen_view import centre_of, distorted, projected, undistorted
 
 Floats = NDArray[Any]
 
-_NEWTON_STEPS = 20
 _BAND_POINTS = 400_000  # of a band of camera rows: bounds the memory, not the result
 _ALIGNED = 1e-3  # slope below which a camera pixel's outline on the screen counts as upright
 _NEGLIGIBLE = 1e-9  # weight
@@ -100,27 +95,15 @@ class ScreenPose:
 
     def to_camera(self, points: Floats, camera: Camera) -> Floats:
         """Camera px of screen px, (..., 2); NaN behind the camera."""
-        offset = (_projected(self.matrix, points) - _centre(camera)) / camera.f_px
-        squared = (offset**2).sum(axis=-1, keepdims=True)
-        return _centre(camera) + camera.f_px * offset * (1 + self.k1 * squared + self.k2 * squared**2)
+        centre = centre_of((camera.width, camera.height))
+        offset = (projected(self.matrix, points) - centre) / camera.f_px
+        return centre + camera.f_px * distorted(offset, self.k1, self.k2)
 
     def to_screen(self, points: Floats, camera: Camera) -> Floats:
         """Screen px of camera px, (..., 2); NaN where the line of sight misses the screen's plane."""
-        points = np.asarray(points, dtype=float)
-        if self.k1 or self.k2:
-            offset = (points - _centre(camera)) / camera.f_px
-            points = _centre(camera) + camera.f_px * self._undistorted(offset)
-        return _projected(np.linalg.inv(self.matrix), points)
-
-    def _undistorted(self, offset: Floats) -> Floats:
-        """Newton's method on the radius."""
-        wanted = np.sqrt((offset**2).sum(axis=-1, keepdims=True))
-        radius = wanted.copy()
-        for _ in range(_NEWTON_STEPS):
-            squared = radius**2
-            slope = 1 + 3 * self.k1 * squared + 5 * self.k2 * squared**2
-            radius -= (radius * (1 + self.k1 * squared + self.k2 * squared**2) - wanted) / np.maximum(slope, 0.1)
-        return offset * np.divide(radius, wanted, out=np.ones_like(wanted), where=wanted > 0)
+        centre = centre_of((camera.width, camera.height))
+        offset = (np.asarray(points, dtype=float) - centre) / camera.f_px
+        return projected(np.linalg.inv(self.matrix), centre + camera.f_px * undistorted(offset, self.k1, self.k2))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -196,20 +179,6 @@ def _grid(first: int, last: int, width: int, parts: int, beyond: int = 0) -> Flo
     y = first - 0.5 + (np.arange(-beyond, (last - first) * parts + beyond) + 0.5) / parts
     x = -0.5 + (np.arange(-beyond, width * parts + beyond) + 0.5) / parts
     return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
-
-
-def _centre(camera: Camera) -> Floats:
-    return np.array([(camera.width - 1) / 2, (camera.height - 1) / 2])
-
-
-def _projected(matrix: Floats, points: Floats) -> Floats:
-    """(..., 2) points through a homography; NaN where the third coordinate is not above 0."""
-    points = np.asarray(points, dtype=float)
-    mapped = points @ matrix[:, :2].T + matrix[:, 2]
-    # The sign of a homography is free: the side where the origin lands is the visible one.
-    depth = mapped[..., 2:] * np.sign(matrix[2, 2] or 1.0)
-    visible = np.where(depth > 0, depth, np.nan)
-    return mapped[..., :2] * np.sign(matrix[2, 2] or 1.0) / visible
 
 
 def _turn(roll_deg: float, tilt_deg: float, pan_deg: float) -> Floats:

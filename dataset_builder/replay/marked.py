@@ -196,15 +196,16 @@ class Rectifier:
     """
 
     def __init__(self, path: Path, boxes: dict[str, tuple[int, int, int, int]]) -> None:
-        from lps_sim.screen_view import ScreenView  # type: ignore[import-not-found,unused-ignore]
+        from lps_sim.screen_view import ScreenView
 
-        self._view: Any = ScreenView.load(path)
+        self._view = ScreenView.load(path)
         self._boxes = boxes
+        self._file: str | None = None
 
     def rectified(self, picture: Picture, file: str) -> NDArray[np.uint8]:
         """(h, w, 3) uint8 of a frame of the map's clip ``file``."""
         codes = np.rint(255 * picture.rgb()).astype(np.uint8) if isinstance(picture, YuvFrame) else picture
-        display = tuple(self._view.display_size)
-        screen: NDArray[np.uint8] = self._view.rectify(codes, display)
-        x, y, width, height = self._boxes.get(file, (0, 0, *display))
-        return screen[y : y + height, x : x + width]
+        if file != self._file:
+            self._file, self._straighten = file, self._view.rectifier(region=self._boxes.get(file))
+        straight: NDArray[np.uint8] = self._straighten(codes)
+        return straight

@@ -121,7 +121,8 @@ def _black(gate: GateShots) -> Check:
             blocks = blocks - gate.figures(off).blocks * shot.exposure / off.exposure
         level = float(np.quantile(blocks, 0.01))
         where = "in the darkest hundredth, room light off"
-    noise = _CLIPPED_MEAN * camera.read_noise_e / camera.full_well_e + 0.5 * _step(camera)
+    single = gate.set.recorded or camera
+    noise = _CLIPPED_MEAN * single.read_noise_e / single.full_well_e + 0.5 * _step(single)
     level = max(level - noise, 0.0)
     # A display that fills the view has no dark part: without a dark shot a bright "black" proves nothing.
     status, limit = judge(level, BLACK_WARN, BLACK_FAIL if dark else np.inf)

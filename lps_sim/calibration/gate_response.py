@@ -8,11 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..camera import Camera
-from ..transfer import EOTF_NAMES, Transfer, eotf_table
+from ..transfer import EOTF_NAMES, Transfer
 from .checks import Check, judge
 from .gate_shots import GateShots, floor_of
-from .merge import variance
+from .merge import undithered, variance
 from .shots import Shot
 
 Floats = NDArray[np.float64]
@@ -67,19 +66,22 @@ def pairs_of(
 
 
 def _pair(shots: GateShots, short: Shot, long: Shot, transfer: Transfer | None) -> Pair | None:
-    camera = shots.set.camera
+    camera, recorded = shots.set.camera, shots.set.recorded
+    single = recorded or camera
     a, b = shots.figures(short), shots.figures(long)
     light_a = a.blocks if transfer is None else shots.block_light(short, transfer)
     light_b = b.blocks if transfer is None else shots.block_light(long, transfer)
     # Which blocks are compared must not depend on the transfer function that is tried.
-    use = a.known & b.known & (a.blocks > floor_of(camera)) & (b.blocks > floor_of(camera))
+    use = a.known & b.known & (a.blocks > floor_of(single)) & (b.blocks > floor_of(single))
     if use.sum() < _FEWEST_BLOCKS:
         return None
     pixels = shots.block_px**2 * shots.channels
     x, y = light_a[use] / short.exposure, light_b[use] / long.exposure
-    noise_x = variance(camera, a.blocks[use] / short.exposure, short.exposure) / pixels
-    noise_y = variance(camera, b.blocks[use] / long.exposure, long.exposure) / pixels
-    unsure_x, unsure_y = rounding(camera, a.blocks[use]), rounding(camera, b.blocks[use])
+    noise_x = variance(camera, a.blocks[use] / short.exposure, short.exposure, recorded) / pixels
+    noise_y = variance(camera, b.blocks[use] / long.exposure, long.exposure, recorded) / pixels
+    unsure_x, unsure_y = (
+        undithered(single, level) / np.maximum(level, 1e-12) for level in (a.blocks[use], b.blocks[use])
+    )
     number = np.floor(_BINS_AN_OCTAVE * np.log2(b.blocks[use])).astype(int)
     rows = []
     for one in np.unique(number):
@@ -96,14 +98,6 @@ def _pair(shots: GateShots, short: Shot, long: Shot, transfer: Transfer | None) 
         return None
     level, ratio, sd = np.array(rows).T
     return Pair(short, long, level, ratio, sd)
-
-
-def rounding(camera: Camera, level: Floats) -> Floats:
-    """Relative error of a mean of rounded codes that noise does not dither: step / pi exp(-2 pi^2 sd^2 / step^2)."""
-    table = eotf_table(camera.transfer, camera.bits).astype(float)
-    step = np.interp(level, table, np.gradient(table))
-    dither = np.exp(-2 * np.pi**2 * camera.temporal_variance(level) / step**2)
-    return step / np.pi * dither / np.maximum(level, 1e-12)
 
 
 def response_checks(shots: GateShots) -> list[Check]:

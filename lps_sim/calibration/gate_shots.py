@@ -68,7 +68,7 @@ class GateShots:
         """The shot's figures, computed once."""
         if shot.file not in self._figures:
             codes = self.set.codes(shot)[..., : self.channels]
-            self._figures[shot.file] = _figures(shot, codes, self.set.camera, self.block_px)
+            self._figures[shot.file] = _figures(shot, codes, self.set, self.block_px)
         return self._figures[shot.file]
 
     def brackets(self) -> list[list[Shot]]:
@@ -105,18 +105,21 @@ def floor_of(camera: Camera) -> float:
     return max(20 * read, step, float(table[min(4, table.size - 1)]))
 
 
-def _figures(shot: Shot, codes: NDArray[Any], camera: Camera, side: int) -> ShotFigures:
+def _figures(shot: Shot, codes: NDArray[Any], shot_set: ShotSet, side: int) -> ShotFigures:
+    camera, recorded = shot_set.camera, shot_set.recorded
     light = camera.decode(codes)
     saturated = np.asarray((codes >= SATURATED_SHARE * camera.max_code).any(axis=-1))
     blocks = block_mean(light.mean(axis=-1, dtype=np.float32), side)
     known = block_mean(saturated, side) == 0
     green = light[..., light.shape[-1] // 2].astype(np.float64)
-    noise = _noise(green, block_mean(green, side), known, camera, side)
-    isolated, judged = _isolated(light, saturated, camera)
+    noise = _noise(green, block_mean(green, side), known, camera, recorded, side)
+    isolated, judged = _isolated(light, saturated, camera, recorded)
     return ShotFigures(shot, blocks, known, float(saturated.mean()), noise, isolated, judged)
 
 
-def _noise(light: Floats, blocks: Floats, known: NDArray[np.bool_], camera: Camera, side: int) -> float:
+def _noise(
+    light: Floats, blocks: Floats, known: NDArray[np.bool_], camera: Camera, recorded: Camera | None, side: int
+) -> float:
     """Pixel noise over the camera model's, standard deviations; the median over lit blocks."""
     second = light[:, 2:] - 2 * light[:, 1:-1] + light[:, :-2]
     second = second[2:] - 2 * second[1:-1] + second[:-2]
@@ -127,12 +130,12 @@ def _noise(light: Floats, blocks: Floats, known: NDArray[np.bool_], camera: Came
     lit[[0, -1]] = lit[:, [0, -1]] = False
     if lit.sum() < _FEWEST_NOISE_BLOCKS:
         return float("nan")
-    expected = variance(camera, blocks[lit], 1.0)
+    expected = variance(camera, blocks[lit], 1.0, recorded)
     return float(np.sqrt(np.quantile(measured[lit] / expected, _FLAT_QUANTILE)))
 
 
 def _isolated(
-    light: NDArray[Any], saturated: NDArray[np.bool_], camera: Camera
+    light: NDArray[Any], saturated: NDArray[np.bool_], camera: Camera, recorded: Camera | None
 ) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """Pixels beyond all eight neighbours in any channel, and the pixels whose neighbours are not saturated."""
     isolated = np.zeros(light.shape[:2], np.int8)
@@ -140,7 +143,7 @@ def _isolated(
         one = light[..., channel]
         high = maximum_filter(one, footprint=_NEIGHBOURS)
         low = minimum_filter(one, footprint=_NEIGHBOURS)
-        margin = _ISOLATED_SIGMAS * np.sqrt(variance(camera, high.astype(np.float64), 1.0))
+        margin = _ISOLATED_SIGMAS * np.sqrt(variance(camera, high.astype(np.float64), 1.0, recorded))
         isolated[one > high + margin] = 1
         isolated[one < low - margin] = -1
     around = maximum_filter(saturated.astype(np.uint8), footprint=_NEIGHBOURS)

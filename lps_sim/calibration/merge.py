@@ -40,7 +40,7 @@ class Merged:
         return float(np.isinf(self.variance).mean())
 
 
-def variance(camera: Camera, irradiance: Floats, exposure: float) -> Floats:
+def variance(camera: Camera, irradiance: Floats, exposure: float, recorded: Camera | None = None) -> Floats:
     """Variance of one shot's irradiance: shot and read noise, fixed pattern and quantisation.
 
     Parameters
@@ -48,15 +48,34 @@ def variance(camera: Camera, irradiance: Floats, exposure: float) -> Floats:
     camera : full well, read noise, PRNU, EOTF and bits; its own ``exposure`` is not used
     irradiance : any shape, linear, in units of full scale at exposure 1
     exposure : of the shot
+    recorded : camera of the single frames where a picture is the mean of several: their rounding is in the noise where
+        noise dithers it, and stays as an error of the mean where it does not
     """
     signal = np.clip(irradiance * exposure, 0.0, 1.0)
-    table = eotf_table(camera.transfer, camera.bits).astype(float)
-    step = np.interp(signal, table, np.gradient(table))
-    total = camera.temporal_variance(signal) + (camera.prnu * signal) ** 2 + step**2 / 12.0
+    rounding = code_step(camera, signal) ** 2 / 12.0 if recorded is None else undithered(recorded, signal) ** 2 / 2.0
+    total = camera.temporal_variance(signal) + (camera.prnu * signal) ** 2 + rounding
     return total / exposure**2
 
 
-def merge_bracket(codes: Sequence[NDArray[Any]], exposures: Sequence[float], camera: Camera) -> Merged:
+def code_step(camera: Camera, signal: Floats) -> Floats:
+    """Light between neighbouring codes at a linear signal, any shape."""
+    table = eotf_table(camera.transfer, camera.bits).astype(float)
+    return np.interp(signal, table, np.gradient(table))
+
+
+def undithered(camera: Camera, signal: Floats) -> Floats:
+    """Largest error of a mean of rounded codes that noise does not dither: step / pi exp(-2 pi^2 sd^2 / step^2).
+
+    The first harmonic of the rounding error against light, which Gaussian noise damps (Widrow & Kollar 2008).
+    """
+    step = code_step(camera, signal)
+    damped: Floats = step / np.pi * np.exp(-2 * np.pi**2 * camera.temporal_variance(signal) / step**2)
+    return damped
+
+
+def merge_bracket(
+    codes: Sequence[NDArray[Any]], exposures: Sequence[float], camera: Camera, recorded: Camera | None = None
+) -> Merged:
     """Merge shots of one scene: inverse-variance mean of the unsaturated ones.
 
     Neither weights nor choices follow a pixel's own noise, which would pull the mean: the variances come from a first,
@@ -67,6 +86,7 @@ def merge_bracket(codes: Sequence[NDArray[Any]], exposures: Sequence[float], cam
     ----------
     codes : arrays of one shape (H, W, ...), code values
     exposures : one each, > 0
+    camera, recorded : as in :func:`variance`
 
     Raises
     ------
@@ -90,7 +110,7 @@ def merge_bracket(codes: Sequence[NDArray[Any]], exposures: Sequence[float], cam
 
     weight: list[Any] = [ok * exposure for ok, exposure in zip(valid, exposures)]
     first = _smooth(_mean(light, weight))
-    weight = [ok / variance(camera, first, exposure) for ok, exposure in zip(valid, exposures)]
+    weight = [ok / variance(camera, first, exposure, recorded) for ok, exposure in zip(valid, exposures)]
     mean, total = _mean(light, weight), np.sum(weight, axis=0)
     none = total == 0
     mean = np.where(none, light[shortest], mean)

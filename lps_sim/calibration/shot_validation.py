@@ -6,24 +6,22 @@ Findings that a fit can live with, or that need a measurement, belong to the gat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..camera import Camera
-from ..media.raw import RAW_SUFFIXES
 from ..transfer import eotf_table
 
 if TYPE_CHECKING:
+    from .pictures import Pictures
     from .shots import Shot
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", *RAW_SUFFIXES)
 # Codes this close to full scale are taken as saturated: noise and sharpening clip before the nominal maximum.
 SATURATED_SHARE = 250 / 255
-# Targets that hold no scene: used for black level, veil and response curve, never as a filmed picture.
-NO_SCENE = ("dark", "screen_off", "wedge")
+# Targets that hold no scene: used for black level, veil, response curve and registration, never as a filmed picture.
+NO_SCENE = ("dark", "screen_off", "wedge", "charuco")
 # A shot without light: its brightest pixels (so many, to pass over hot ones) stay within the read noise's reach.
 _BRIGHTEST = 20
 _NOISE_SIGMAS = 6.0
@@ -34,28 +32,17 @@ _ENOUGH = 0.001
 _LISTED = 5
 
 
-def check_list(shots: Sequence[Shot], folder: Path, camera: Camera) -> list[str]:
+def check_list(shots: Sequence[Shot], pictures: Pictures, camera: Camera) -> list[str]:
     """Complaints that need no pixels: names, suffixes, missing files, scenes without a bare shot."""
     names = [shot.file for shot in shots]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         return [f"shots: named twice: {', '.join(twice)}; list every file once"]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-        return [f"{len(missing)} of {len(names)} files missing: {listed}; paths are relative to shots.yaml"]
-    unknown = [name for name in names if Path(name).suffix.lower() not in SUFFIXES]
-    if unknown:
-        return [f"{unknown[0]}: a shot must be one of {', '.join(SUFFIXES)}; convert it to a 16-bit TIFF"]
-    raw = [name for name in names if Path(name).suffix.lower() in RAW_SUFFIXES]
-    if raw and (camera.eotf != "linear" or camera.bits != 16):
-        return [
-            f"{raw[0]}: camera RAW is read as 16-bit linear light, but the camera has eotf {camera.eotf} and "
-            f"{camera.bits} bits; set eotf: linear and bits: 16"
-        ]
+    complaints = pictures.complaints(names, camera)
+    if complaints:
+        return complaints
     pictured = [shot for shot in shots if shot.target not in NO_SCENE]
     bare = {shot.scene for shot in pictured if shot.layers == 0}
-    complaints = []
     for scene in dict.fromkeys(shot.scene for shot in pictured if shot.scene not in bare):
         file = next(shot.file for shot in pictured if shot.scene == scene)
         complaints.append(

@@ -10,10 +10,8 @@ to the shortest bare shot.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,21 +21,31 @@ from pydantic import Field, ValidationError
 
 from ..camera import Camera
 from ..config import StrictModel, validation_message
-from ..files import sha256_file, write_atomic
-from ..media import read_image
+from ..files import write_atomic
 from ..media.exif import read_exif_exposure
+from .pictures import FolderPictures, Pictures, SessionPictures
+from .session_file import camera_of_frames, camera_of_means, is_session, read_session
 from .shot_validation import SATURATED_SHARE, check_list, check_pixels, complain, is_grey
 
 __all__ = ["SATURATED_SHARE", "TARGETS", "Shot", "ShotGeometry", "ShotSet", "is_grey", "write_shots"]
 
 Target = Literal[
-    "dark", "screen_off", "flat", "edge", "hole", "disc", "noise", "fringe", "wedge", "siemens", "photo", "text"
+    "dark",
+    "screen_off",
+    "flat",
+    "edge",
+    "hole",
+    "disc",
+    "noise",
+    "fringe",
+    "wedge",
+    "siemens",
+    "photo",
+    "text",
+    "charuco",
 ]
 TARGETS: tuple[str, ...] = get_args(Target)
 Role = Literal["fit", "held"]
-
-# Pictures kept decoded between reads: a set of 640x360 as a whole, some ten 1080p pictures.
-_CACHE_BYTES = 128 << 20
 
 
 class Shot(StrictModel):
@@ -74,24 +82,27 @@ class ShotsFile(StrictModel):
 
 @dataclass(frozen=True)
 class ShotSet:
-    """A calibration set on disk: camera, geometry, and shots whose files lie in ``folder``.
+    """A calibration set on disk: camera, geometry, and shots whose pictures are in a folder or a session file.
 
     ``origin`` is what the file says under ``provenance:``, such as ``kind: simulated``; empty where it says nothing.
 
     ``unusable`` names the shots that say nothing, with the reason: a bracket's longest exposure may be saturated at
     every pixel as long as another shot of the same scene and layers is not.
+
+    ``recorded`` is the camera of the single frames where pictures are means of several: its codes were rounded.
     """
 
-    folder: Path
+    pictures: Pictures
     camera: Camera
     geometry: ShotGeometry
     shots: tuple[Shot, ...]
     origin: Mapping[str, Any] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict, compare=False)
+    recorded: Camera | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShotSet:
-        """Read and check ``shots.yaml``.
+        """Read and check ``shots.yaml``, or the file of a session (:mod:`lps_sim.calibration.session_file`).
 
         Every picture is opened. A shot's ``exposure`` may be left out of the whole file if the pictures' EXIF data tell
         it.
@@ -103,11 +114,15 @@ class ShotSet:
             size or code range than the camera's, black, saturated at every pixel with no other shot of its scene and
             layers; grey and colour mixed; a scene without a bare shot; an exposure that neither the file nor EXIF tells
         FileNotFoundError
-            no such ``shots.yaml``
+            no such file
         """
+        path = Path(path)
+        return cls._of_session(path) if is_session(path) else cls._of_yaml(path)
+
+    @classmethod
+    def _of_yaml(cls, path: Path) -> ShotSet:
         import yaml
 
-        path = Path(path)
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -122,14 +137,41 @@ class ShotSet:
             raise ValueError(f"{path}: {validation_message(error)}") from error
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from error
-        if content.geometry.film_distance_m >= content.geometry.target_distance_m:
+        pictures = FolderPictures(path.parent)
+        return cls(pictures, camera, content.geometry, content.shots, content.provenance)._checked(path)
+
+    @classmethod
+    def _of_session(cls, path: Path) -> ShotSet:
+        content = read_session(path)
+        taken = [shot for shot in content.shots if shot.planned["target"] in TARGETS]
+        if not taken:
+            raise ValueError(f"{path}: no shot was taken yet; of the plan are left: {', '.join(content.lacking[:5])}")
+        keys = ("target", "scene", "layers", "role")
+        shots = tuple(
+            Shot(file=shot.name, exposure=shot.exposure, **{key: shot.planned[key] for key in keys}) for shot in taken
+        )
+        origin = {"kind": "simulated" if content.simulated else "session", "notes": content.notes}
+        single = camera_of_frames(path, content)
+        pictures = SessionPictures(path, {shot.name: shot for shot in taken})
+        geometry = ShotGeometry(**content.geometry)
+        try:
+            return cls(pictures, camera_of_means(single, content), geometry, shots, origin, recorded=single)._checked(
+                path
+            )
+        except ValueError as error:
+            if not content.lacking:
+                raise
+            some = ", ".join(content.lacking[:5])
+            raise ValueError(f"{error}; {len(content.lacking)} planned shots are not taken yet: {some}") from error
+
+    def _checked(self, path: Path) -> ShotSet:
+        if self.geometry.film_distance_m >= self.geometry.target_distance_m:
             raise ValueError(f"{path}: geometry: film_distance_m must be below target_distance_m")
-        complain(path, check_list(content.shots, path.parent, camera))
-        found = cls(path.parent, camera, content.geometry, content.shots, content.provenance)
-        complaints, unusable = check_pixels(found.shots, camera, found.codes)
+        complain(path, check_list(self.shots, self.pictures, self.camera))
+        complaints, unusable = check_pixels(self.shots, self.camera, self.codes)
         complain(path, complaints)
-        found.unusable.update(unusable)
-        return found
+        self.unusable.update(unusable)
+        return self
 
     @property
     def simulated(self) -> bool:
@@ -163,21 +205,20 @@ class ShotSet:
 
         Raises ValueError naming the file when its size or code range is not the camera's.
         """
-        path = self.folder / shot.file
-        image = _read(path)
+        place, image = self.pictures.place(shot.file), self.pictures.codes(shot.file)
         camera = self.camera
         if image.shape[:2] != (camera.height, camera.width):
             raise ValueError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, but the camera has {camera.width}x{camera.height}; "
-                "every shot must be an uncropped picture of the one camera"
+                f"{place}: {image.shape[1]}x{image.shape[0]} pixels, but the camera has "
+                f"{camera.width}x{camera.height}; every shot must be an uncropped picture of the one camera"
             )
         if image.dtype == np.uint8 and camera.bits > 8:
             raise ValueError(
-                f"{path}: an 8-bit file, but the camera has {camera.bits} bits; set bits: 8, or store 16 bits"
+                f"{place}: an 8-bit file, but the camera has {camera.bits} bits; set bits: 8, or store 16 bits"
             )
         if int(image.max()) > camera.max_code:
             raise ValueError(
-                f"{path}: code {int(image.max())}, but a camera of {camera.bits} bits ends at {camera.max_code}; "
+                f"{place}: code {int(image.max())}, but a camera of {camera.bits} bits ends at {camera.max_code}; "
                 "set the camera's bits to those of the files"
             )
         return image
@@ -185,37 +226,9 @@ class ShotSet:
     def provenance(self, shots: Iterable[Shot]) -> list[dict[str, Any]]:
         """File, layers, role and SHA-256 of shots, for the film file."""
         return [
-            {"file": shot.file, "layers": shot.layers, "role": shot.role, "sha256": _sha256(self.folder / shot.file)}
+            {"file": shot.file, "layers": shot.layers, "role": shot.role, "sha256": self.pictures.sha256(shot.file)}
             for shot in shots
         ]
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: Path) -> str:
-    return sha256_file(path)
-
-
-_pictures: OrderedDict[tuple[str, int, int], NDArray[Any]] = OrderedDict()
-
-
-def _read(path: Path) -> NDArray[Any]:
-    """``read_image``, with the last pictures kept; a grey one is stored once and shown as three channels."""
-    about = path.stat()
-    key = (str(path.absolute()), about.st_mtime_ns, about.st_size)
-    picture = _pictures.pop(key, None)
-    if picture is None:
-        picture = read_image(path)
-        if is_grey(picture):
-            picture = np.broadcast_to(picture[..., :1].copy(), picture.shape)
-        picture.flags.writeable = False
-    _pictures[key] = picture
-    while sum(_stored_bytes(kept) for kept in _pictures.values()) > _CACHE_BYTES and len(_pictures) > 1:
-        _pictures.popitem(last=False)
-    return picture
-
-
-def _stored_bytes(picture: NDArray[Any]) -> int:
-    return picture.nbytes if picture.base is None else picture.base.nbytes
 
 
 def _with_exif_exposures(data: dict[Any, Any], folder: Path) -> dict[Any, Any]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from capture_rig import targets
-from capture_rig.targets import target
-from lps_sim.transfer import eotf
+from capture_rig.boards import charuco_board
+from capture_rig.targets import screen_codes, target
+from lps_sim.transfer import MeasuredCurve, eotf
 
 # Targets are float32: one rounding step at 1.
 FLOAT32 = 1e-6
@@ -154,7 +155,7 @@ def test_screen_codes_show_the_light_within_half_a_code() -> None:
 def test_standard_set_draws_and_keeps_a_noise_seed_and_the_star_out_of_the_fit() -> None:
     specs = targets.standard_set(seed=5)
     assert len({spec.name for spec in specs}) == len(specs)
-    assert {spec.kind for spec in specs} == set(targets.KINDS)
+    assert {spec.kind for spec in specs} == set(targets.KINDS) - {"charuco", "photo"}
     held = {spec.name for spec in specs if spec.role == "held"}
     assert held == {"noise2", "siemens"}
     assert all(spec.draw(64, 48).shape == (48, 64) for spec in specs)
@@ -181,3 +182,39 @@ def test_standard_set_draws_and_keeps_a_noise_seed_and_the_star_out_of_the_fit()
 def test_bad_arguments_are_refused_with_the_rule(arguments: tuple, parameters: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         target(*arguments, **parameters)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (351, 533)])
+def test_every_corner_of_the_board_is_where_two_black_and_two_white_squares_meet(size: tuple[int, int]) -> None:
+    board, picture = charuco_board(*size), target("charuco", *size)
+    assert len(board.corners()) == (board.columns - 1) * (board.rows - 1)
+    for x, y in board.corners():
+        left, top = math.floor(x), math.floor(y)
+        assert (x - left, y - top) == (0.5, 0.5)
+        around = picture[top : top + 2, left : left + 2]
+        assert around[0, 0] == around[1, 1] != around[0, 1] == around[1, 0]
+
+
+def test_board_of_a_tiny_screen_is_refused_with_the_least_size() -> None:
+    with pytest.raises(ValueError, match=r"charuco needs a screen of at least 26 px each way, got 64x20"):
+        target("charuco", 64, 20)
+
+
+def test_photo_is_one_of_its_seed_and_its_amplitude_falls_as_one_over_frequency() -> None:
+    picture = target("photo", 512, 512, seed=3)
+    np.testing.assert_array_equal(picture, target("photo", 512, 512, seed=3))
+    assert np.abs(picture - target("photo", 512, 512, seed=4)).mean() > 0.05
+    spectrum = np.abs(np.fft.fft2(picture - picture.mean()))
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.fftfreq(512)))
+    bins = np.geomspace(0.01, 0.2, 8)
+    rms = [np.sqrt((spectrum[(radius >= a) & (radius < b)] ** 2).mean()) for a, b in zip(bins, bins[1:])]
+    slope = np.polyfit(np.log(np.sqrt(bins[1:] * bins[:-1])), np.log(rms), 1)[0]
+    # Discs with sharp edges alone would give -1.5, white noise 0.
+    assert slope == pytest.approx(-1.1, abs=0.2)
+
+
+def test_codes_of_a_measured_screen_curve_show_the_linear_light() -> None:
+    curve = MeasuredCurve(tuple((np.arange(256) / 255) ** 2.0))
+    levels = np.linspace(0, 1, 33)
+    shown = curve.eotf(screen_codes(levels, curve, bits=16) / 65535)
+    assert np.abs(shown - levels).max() < 2 / 65535

@@ -13,6 +13,7 @@ from dataset_builder.replay.ingest import ingest_replay
 from dataset_builder.replay.marked import MarksFile
 from lps_sim.files import sha256_file
 from lps_sim.media import iter_frames, write_video
+from lps_sim.screen_view import ScreenView
 
 SHAPE = (32, 48, 3)
 
@@ -63,6 +64,28 @@ def test_clips_are_cut_from_the_segment_that_shows_them(folder: Path) -> None:
     assert summary.report["clock_drift"] == pytest.approx(-0.001, abs=1e-5)
     assert summary.report["dropped"] == 1
     assert ingest_replay(config(folder)).already_done == 3
+
+
+def test_a_clip_is_cut_out_of_the_screen_where_it_stood(folder: Path) -> None:
+    """The screen fills the camera's middle at half its size; the clip is its left half, which alone is bright."""
+    frame = np.zeros(SHAPE, np.uint8)
+    frame[8:24, 12:24] = 200
+    for segment in ("a.mp4", "b.mp4"):
+        write_video(folder / segment, np.repeat(frame[np.newaxis], 31 if segment == "a.mp4" else 25, axis=0), 25)
+    marks = json.loads((folder / "marks.json").read_text())
+    for segment in marks["segments"]:
+        segment["sha256"] = sha256_file(folder / segment["file"])
+        segment["frames"] = 31 if segment["file"] == "a.mp4" else 25
+    marks["boxes"] = {f"{name}.mp4": [0, 0, 24, 32] for name in ("one", "two", "three")}
+    (folder / "marks.json").write_text(json.dumps(marks))
+    view = ScreenView(((0.5, 0, 11.75), (0, 0.5, 7.75), (0, 0, 1)), (48, 32), (48, 32), 50.0)
+    view.save(folder / "screen.json")
+    assert ingest_replay(config(folder, screen=folder / "screen.json")).ok
+    pictures = [next(iter_frames(path)) for path in (folder / "out").rglob("*.mp4")]
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert picture.shape == (32, 24, 3)
+        assert picture[4:-4, 4:-4].min() > 190
 
 
 def test_one_segment_alone_gives_its_clips_and_names_the_others(folder: Path) -> None:

@@ -101,7 +101,7 @@ def test_held_shots_are_predicted_to_their_noise(calibrated):
     needed = tuple(
         s for s in shots.shots if s.role == "held" or s.target in ("dark", "screen_off", "flat") or not s.layers
     )
-    rows, exclusions = predict_shots(result.film, ShotSet(shots.folder, shots.camera, shots.geometry, needed))
+    rows, exclusions = predict_shots(result.film, ShotSet(shots.pictures, shots.camera, shots.geometry, needed))
     held = [row for row in rows if row.role == "held"]
     assert exclusions == []
     assert {row.layers for row in held} == {1, 4, 8}
@@ -221,7 +221,7 @@ def test_impossible_requests_are_refused(shot_set):
 def test_a_set_without_usable_film_shots_says_why(shot_set):
     bare_only = tuple(shot for shot in shot_set.shots if shot.layers == 0)
     with pytest.raises(ValueError, match="no usable film shots: none has role fit and layers > 0"):
-        fit_film(ShotSet(shot_set.folder, shot_set.camera, shot_set.geometry, bare_only))
+        fit_film(ShotSet(shot_set.pictures, shot_set.camera, shot_set.geometry, bare_only))
     film_only = tuple(shot for shot in shot_set.shots if shot.layers > 0)
     with pytest.raises(ValueError, match=r"no usable film shots: .*no bare \(layers 0\) shot"):
-        fit_film(ShotSet(shot_set.folder, shot_set.camera, shot_set.geometry, film_only))
+        fit_film(ShotSet(shot_set.pictures, shot_set.camera, shot_set.geometry, film_only))

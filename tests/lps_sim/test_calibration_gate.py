@@ -224,7 +224,7 @@ def test_a_small_screen_fails_and_noise_beyond_the_model_is_warned_about(tmp_pat
     small = [Scene("flat", "flat", lit.astype(float), bracket=(1.0,))]
     path = simulate_shots(FilmModel.load("rough"), small, replace(CAMERA, full_well_e=2000), tmp_path, (1,))
     shots = ShotSet.load(path)
-    checks = inspect_shots(ShotSet(shots.folder, CAMERA, shots.geometry, shots.shots, unusable=shots.unusable))
+    checks = inspect_shots(ShotSet(shots.pictures, CAMERA, shots.geometry, shots.shots, unusable=shots.unusable))
     assert "screen coverage" in names(checks)
     noise = next(check for check in checks if check.name == "noise level")
     assert noise.status == "warn"

@@ -8,6 +8,7 @@ import yaml
 
 from lps_sim.calibration.merge import merge_bracket, variance
 from lps_sim.calibration.observations import decimate, observe
+from lps_sim.calibration.pictures import FolderPictures
 from lps_sim.calibration.shots import Shot, ShotGeometry, ShotSet, write_shots
 from lps_sim.calibration.simulate import Scene, simulate_shots
 from lps_sim.camera import Camera
@@ -152,7 +153,7 @@ def test_more_scenes_do_not_change_the_noise_of_the_others(simulated, tmp_path):
     path = simulate_shots(FilmModel.load("matte"), scenes, simulated.camera, tmp_path, layers=(4,), seed=3)
     again = ShotSet.load(path)
     for shot in again.shots:
-        assert (again.folder / shot.file).read_bytes() == (simulated.folder / shot.file).read_bytes()
+        assert (again.pictures.folder / shot.file).read_bytes() == (simulated.pictures.folder / shot.file).read_bytes()
 
 
 def test_vignetting_comes_from_the_bare_flat(simulated):
@@ -178,7 +179,7 @@ def test_held_and_other_layers_stay_out(simulated):
 
 def test_a_scene_without_a_bare_shot_is_left_out_with_its_reason(simulated):
     kept = tuple(s for s in simulated.shots if not (s.scene == "edge" and s.layers == 0))
-    seen, _ = observe(ShotSet(simulated.folder, simulated.camera, simulated.geometry, kept))
+    seen, _ = observe(ShotSet(simulated.pictures, simulated.camera, simulated.geometry, kept))
     assert {scene.scene for scene in seen.scenes} == {"flat"}
     assert [(e.what, e.reason) for e in seen.exclusions] == [("scene edge", "no bare (layers 0) shot")]
 
@@ -187,13 +188,13 @@ def test_a_saturated_bare_scene_is_left_out(simulated, tmp_path):
     for shot in simulated.shots:
         codes = simulated.codes(shot)
         write_image(tmp_path / shot.file, np.full_like(codes, 255) if shot.file.startswith("N00_edge") else codes)
-    seen, _ = observe(ShotSet(tmp_path, simulated.camera, simulated.geometry, simulated.shots))
+    seen, _ = observe(ShotSet(FolderPictures(tmp_path), simulated.camera, simulated.geometry, simulated.shots))
     assert any("saturated at every exposure" in e.reason for e in seen.exclusions)
 
 
 def test_missing_screen_off_shots_are_reported(simulated):
     kept = tuple(s for s in simulated.shots if s.target != "screen_off")
-    seen, _ = observe(ShotSet(simulated.folder, simulated.camera, simulated.geometry, kept))
+    seen, _ = observe(ShotSet(simulated.pictures, simulated.camera, simulated.geometry, kept))
     assert sorted(e.what for e in seen.exclusions) == ["veil at 1 layers", "veil at 4 layers"]
 
 
