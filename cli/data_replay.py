@@ -58,9 +58,11 @@ def replay_map_command(ctx: click.Context, src: Path, map_path: Path, naming: st
 @click.argument("recording", metavar="RAW", type=_PATH)
 @click.argument("map_path", metavar="MAP", type=_PATH)
 @click.argument("dst", type=_PATH)
-@click.option("--sync", type=click.Choice(["offset", "auto"]), help="Default: offset when --offset is given alone.")
+@click.option("--sync", type=click.Choice(["offset", "auto", "marks"]), help="Default: by what else is given.")
 @click.option("--offset", type=int, help="Recorded frame of played frame 0; with --sync auto where to search first.")
 @click.option("--played", type=_PATH, help="Folder or INDEX of the played clips, for --sync auto.")
+@click.option("--marks", type=_PATH, help="What lps rig read-marks wrote; default with --sync marks: RAW/marks.json.")
+@click.option("--screen", type=_PATH, help="Where the screen stands in RAW: clips are cut out of it, upright.")
 @click.option("--naming", type=_NAMINGS, default="auto", show_default=True, help="When --played is a folder.")
 @click.option("--layers", type=click.IntRange(0, 64), default=0, show_default=True, help="Of film there were, to keep.")
 @click.option(
@@ -89,14 +91,17 @@ def ingest_replay_command(
 
     With --offset N every recorded frame is the played one plus N, and RAW is decoded once. With --sync auto offset,
     clock drift, dropped and doubled frames are found by comparing RAW with the --played clips, in a first decode that
-    is kept. Always resumes. DST/replay.json and replay.txt say what was found, clip by clip.
+    is kept. With --sync marks RAW is the folder of lps rig capture-replay (or one segment of it), and its marks say it
+    all. Always resumes. DST/replay.json and replay.txt say what was found, clip by clip.
     """
     import os
 
     from dataset_builder.replay.config import ReplayConfig
     from dataset_builder.replay.ingest import ingest_replay
 
-    sync: Literal["offset", "auto"] = options.pop("sync") or ("auto" if options["offset"] is None else "offset")
+    sync: Literal["offset", "auto", "marks"] = options.pop("sync") or _sync_of(options)
+    if sync == "marks" and options["marks"] is None:
+        options["marks"] = (recording if recording.is_dir() else recording.parent) / "marks.json"
     if sync == "offset" and options["offset"] is None:
         raise click.UsageError("--sync offset needs --offset N")
     if sync == "auto" and options["played"] is None:
@@ -118,6 +123,12 @@ def ingest_replay_command(
         stopped(ctx)
     _report(summary, as_json)
     ctx.exit(0 if summary.ok else 1)
+
+
+def _sync_of(options: dict[str, Any]) -> Literal["offset", "auto", "marks"]:
+    if options["marks"] is not None:
+        return "marks"
+    return "auto" if options["offset"] is None else "offset"
 
 
 @contextlib.contextmanager

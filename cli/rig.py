@@ -8,9 +8,11 @@ import click
 
 from .common import SIZE, LpsGroup, json_option, print_json, progress_display
 from .rig_cameras import cameras
+from .rig_compare import compare_command
 from .rig_display import serve
 from .rig_flicker import flicker_command
 from .rig_optics import photometry_command, register_command
+from .rig_replay import capture_replay, read_marks
 from .rig_session import capture_command, check_command, plan_command, session_command
 
 
@@ -66,6 +68,9 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
 
 
 rig.add_command(cameras)
+rig.add_command(capture_replay)
+rig.add_command(read_marks)
+rig.add_command(compare_command)
 rig.add_command(plan_command)
 rig.add_command(capture_command)
 rig.add_command(check_command)

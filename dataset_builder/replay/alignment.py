@@ -89,7 +89,7 @@ def align(
         finite = course.mismatch[np.isfinite(course.mismatch)]
         unknown = float(np.median(finite)) if finite.size else 0.0
     shown = _shown(course, known, _random_mismatch(recorded, played, known, course, response, exposure))
-    return Alignment(shown, *_line(shown), _slide(phase, shown), exposure, response)
+    return Alignment(shown, *line_through(shown), _slide(phase, shown), exposure, response)
 
 
 def by_offset(recorded_frames: int, played_frames: int, offset: int) -> Alignment:
@@ -189,7 +189,8 @@ def _shown(course: Course, known: NDArray[np.bool_], random_mismatch: float) -> 
     return shown
 
 
-def _line(shown: NDArray[np.intp]) -> tuple[int, float]:
+def line_through(shown: NDArray[np.intp]) -> tuple[int, float]:
+    """(offset, net drift) of an alignment, as :class:`Alignment` has them; ValueError where no frame matches."""
     matched = np.flatnonzero(shown >= 0)
     if not matched.size:
         raise ValueError("no recorded frame matches the played clips")

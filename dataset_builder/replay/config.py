@@ -17,12 +17,16 @@ class ReplayConfig(StrictModel):
 
     Parameters
     ----------
-    recording : video of all clips, played one after another
+    recording : video of all clips, played one after another; with ``marks`` the folder of its segments, or one of them
     map : lines ``START END NAME``, see :mod:`dataset_builder.replay.map`
     destination : the data set's directory
-    sync : ``offset``: recorded frame = played frame + ``offset`` throughout; ``auto``: found and followed
+    sync : ``offset``: recorded frame = played frame + ``offset`` throughout; ``auto``: found and followed; ``marks``:
+        as ``marks`` says
     offset : recorded frame that shows played frame 0; with ``auto`` where to search first (None: anywhere)
     played : folder or index file of the played clips, for ``auto``
+    marks : file that says what every recorded frame shows, see :mod:`dataset_builder.replay.marked`
+    screen : file of a :class:`lps_sim.screen_view.ScreenView`: clips are cut out of the screen, upright; None: frames
+        stay whole
     naming : how the files of a ``played`` folder are named, as in :func:`dataset_builder.index.build_index`
     layers : film layers before the camera, 0..64, a fact that is kept; 0: none, or not said
     max_gap : played frames lost in one go that their neighbours stand in for; a clip that lacks more is a failure
@@ -37,9 +41,11 @@ class ReplayConfig(StrictModel):
     recording: Path
     map: Path
     destination: Path
-    sync: Literal["offset", "auto"] = "offset"
+    sync: Literal["offset", "auto", "marks"] = "offset"
     offset: int | None = None
     played: Path | None = None
+    marks: Path | None = None
+    screen: Path | None = None
     naming: str = "auto"
     layers: int = Field(default=0, ge=0, le=64)
     max_gap: int = Field(default=5, ge=0, le=1000)
@@ -60,6 +66,10 @@ class ReplayConfig(StrictModel):
             raise ValueError("offset must be given with sync offset, got none")
         if self.sync == "auto" and self.played is None:
             raise ValueError("played must be given with sync auto: the clips to compare the recording with")
+        if (self.sync == "marks") != (self.marks is not None):
+            raise ValueError(
+                f"marks must be given with sync marks, and with no other, got {self.marks} with {self.sync}"
+            )
         if self.played is not None and self.destination.resolve().is_relative_to(self.played.resolve()):
             raise ValueError(f"destination must not lie inside played {self.played}, got {self.destination}")
         return self

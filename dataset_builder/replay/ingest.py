@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lps_sim import Camera, Degrader, __version__
-from lps_sim.files import atomic_path
+from lps_sim.files import atomic_path, sha256_file
 from lps_sim.media import probe
 
 from ..clip import describe
@@ -38,6 +38,7 @@ from .alignment import Alignment, align, by_offset
 from .config import ReplayConfig
 from .cuts import Cut, Signatures, cut_clips
 from .map import ReplayMap
+from .marked import MarkedReader, MarkedRecording, MarksFile, Rectifier
 from .played import read_played
 from .recording import FrameReader, Recording
 from .report import write_report
@@ -107,7 +108,8 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
     started = time.monotonic()
     tell = on_progress or (lambda stage, done, total: None)
     replay_map = ReplayMap.load(config.map)
-    rate = Fraction(probe(config.recording).fps).limit_denominator(1001)
+    marks = MarksFile.load(config.marks) if config.marks else None
+    rate = Fraction(marks.fps if marks else probe(config.recording).fps).limit_denominator(1001)
     if not rate:
         raise ValueError(f"{config.recording}: tells no frame rate")
     root = config.destination
@@ -116,17 +118,26 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
         if (root / DATASET_FILE).exists() and "recapture" not in read_dataset(root):
             raise ValueError(f"{root}: is a data set that was not cut from a recording; choose another directory")
         tell("hashing the recording", 0, None)
-        recording = Recording(config.recording, root / REPLAY_FOLDER, config.threads)
+        folder = root / REPLAY_FOLDER
+        recording: Recording | MarkedRecording
+        if marks:
+            recording = MarkedRecording(marks.beside(config.recording), folder, config.threads)
+        else:
+            recording = Recording(config.recording, folder, config.threads)
         claim_dataset(root, _settings(config, recording, replay_map))
         stack.enter_context(unfinished_files(root))
         manifest = stack.enter_context(Manifest(root / MANIFEST_FILE, writable=True))
-        alignment, signatures = _aligned(config, recording, replay_map, manifest, tell)
+        if isinstance(recording, MarkedRecording):
+            alignment, signatures = recording.marks.alignment(replay_map.played_frames), None
+        else:
+            alignment, signatures = _aligned(config, recording, replay_map, manifest, tell)
         cuts = tuple(cut_clips(replay_map, alignment, config.max_gap, signatures))
         manifest.add(ClipRow(cut.clip.name, str(config.recording.resolve()), cut.clip.label) for cut in cuts)
         left = _left(config, manifest, root, cuts)
         done = frames = 0
         with recording.reader() as reader:
-            cutter = _Cutter(config, root, rate, reader)
+            rectifier = Rectifier(config.screen, marks.boxes if marks else {}) if config.screen else None
+            cutter = _Cutter(config, root, rate, reader, rectifier)
             for number, cut in enumerate(left, 1):
                 error = cutter.cut(cut, manifest)
                 done, frames = (done, frames) if error else (done + 1, frames + cut.clip.frames)
@@ -148,7 +159,7 @@ def ingest_replay(config: ReplayConfig, on_progress: OnProgress | None = None) -
     )
 
 
-def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap) -> dict[str, Any]:
+def _settings(config: ReplayConfig, recording: Recording | MarkedRecording, replay_map: ReplayMap) -> dict[str, Any]:
     return {
         "film": None,
         "layers": config.layers,
@@ -164,6 +175,7 @@ def _settings(config: ReplayConfig, recording: Recording, replay_map: ReplayMap)
             "sync": config.sync,
             "offset": config.offset if config.sync == "offset" else None,
             "max_gap": config.max_gap,
+            **({"screen_sha256": sha256_file(config.screen)} if config.screen else {}),
         },
         "source": {
             "kind": "recapture",
@@ -243,8 +255,15 @@ def _left(config: ReplayConfig, manifest: Manifest, root: Path, cuts: tuple[Cut,
 class _Cutter:
     """Writes clips of one data set from one reader."""
 
-    def __init__(self, config: ReplayConfig, root: Path, rate: Fraction, reader: FrameReader) -> None:
-        self._config, self._root, self._rate, self._reader = config, root, rate, reader
+    def __init__(
+        self,
+        config: ReplayConfig,
+        root: Path,
+        rate: Fraction,
+        reader: FrameReader | MarkedReader,
+        rectifier: Rectifier | None,
+    ) -> None:
+        self._config, self._root, self._rate, self._reader, self._rectifier = config, root, rate, reader, rectifier
         self._codec = config.codec()
         self._writer = writer_class(config.format)
         self._resizer: Degrader | None = None
@@ -270,21 +289,23 @@ class _Cutter:
         if cut.missing:
             raise ValueError(_lacking(cut))
         first = int(cut.recorded[0])
-        picture = self._picture(first)
+        picture = self._picture(first, cut.clip.file)
         height, width = picture.shape[:2]
         writer = self._writer(self._root, cut.clip.name, self._rate, width, height, self._codec)
         with writer:
             for index in map(int, cut.recorded):
                 if index != first:
-                    first, picture = index, self._picture(index)
+                    first, picture = index, self._picture(index, cut.clip.file)
                 writer.write(picture)
         if writer.stored is None:
             raise ValueError(f"{cut.clip.name}: nothing was stored")
         return writer.stored
 
-    def _picture(self, index: int) -> np.ndarray:
-        """A recorded frame, (h, w, 3) uint8 RGB, at the data set's size."""
+    def _picture(self, index: int, file: str) -> np.ndarray:
+        """A recorded frame, (h, w, 3) uint8 RGB, at the data set's size; of the screen alone where it is known."""
         picture = self._reader.at(index)
+        if self._rectifier is not None:
+            picture = self._rectifier.rectified(picture, file)
         if self._resizer is None:
             camera = Camera.from_field_of_view(picture.shape[1], picture.shape[0], _ANY_VIEW_DEG)
             size, fit = self._config.size, self._config.fit

@@ -16,6 +16,7 @@ from .alignment import Alignment
 from .config import ReplayConfig
 from .cuts import Cut
 from .map import ReplayMap
+from .marked import MarkedRecording
 from .recording import Recording
 
 REPORT_FILE, TABLE_FILE = "replay.json", "replay.txt"
@@ -24,7 +25,7 @@ REPORT_FILE, TABLE_FILE = "replay.json", "replay.txt"
 def write_report(
     root: Path,
     config: ReplayConfig,
-    recording: Recording,
+    recording: Recording | MarkedRecording,
     replay_map: ReplayMap,
     alignment: Alignment,
     cuts: Sequence[Cut],
@@ -32,7 +33,7 @@ def write_report(
 ) -> dict[str, Any]:
     """Write both files and return what the first holds. ``failed``: reason by clip name."""
     # An offset alone says nothing of clocks and losses: unknown is not none.
-    followed = config.sync == "auto"
+    followed = config.sync != "offset"
     clips = [{**cut.to_dict(), "error": failed.get(cut.clip.name, "")} for cut in cuts]
     report = {
         "recording": {
