@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,28 +27,36 @@ def rig() -> None:
 @click.option("--size", type=SIZE, required=True, help="The screen's own resolution, such as 1920x1080.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the noise targets.")
 @click.option("--eotf", default="srgb", show_default=True, help="The screen's transfer curve.")
+@click.option(
+    "--screen-curve",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The screen's measured curve, of lps rig photometry; in the place of --eotf.",
+)
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per sample.")
 @json_option
-def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, as_json: bool) -> None:
+def targets(
+    out: Path, size: tuple[int, int], seed: int, eotf: str, screen_curve: Path | None, bits: str, as_json: bool
+) -> None:
     """Write the calibration targets as PNG files, and targets.yaml that lists them.
 
     Show them full-screen, one screen pixel to one image pixel, with the screen's enhancements switched off.
     """
     import yaml
 
+    from capture_rig.screen_curve import load_curve
     from capture_rig.targets import screen_codes, standard_set
     from lps_sim import __version__
     from lps_sim.files import sha256_file, write_atomic
     from lps_sim.media import write_image
-    from lps_sim.transfer import check_eotf_name
+    from lps_sim.transfer import Transfer, check_eotf_name
 
-    check_eotf_name(eotf)
+    curve: Transfer = check_eotf_name(eotf) if screen_curve is None else load_curve(screen_curve)
     specs = standard_set(seed)
     entries = []
     with progress_display() as progress:
         for spec in progress.track(specs, description="targets"):
             path = out / f"{spec.name}.png"
-            write_image(path, screen_codes(spec.draw(*size), eotf, int(bits)))
+            write_image(path, screen_codes(spec.draw(*size), curve, int(bits)))
             entries.append(
                 {
                     "file": path.name,
@@ -58,7 +67,9 @@ def targets(out: Path, size: tuple[int, int], seed: int, eotf: str, bits: str, a
                     "sha256": sha256_file(path),
                 }
             )
-    screen = {"width": size[0], "height": size[1], "eotf": eotf, "bits": int(bits)}
+    screen: dict[str, Any] = {"width": size[0], "height": size[1], "eotf": eotf, "bits": int(bits)}
+    if screen_curve is not None:
+        screen.update(eotf="measured", curve_sha256=sha256_file(screen_curve))
     listing = {"screen": screen, "seed": seed, "version": __version__, "targets": entries}
     write_atomic(out / "targets.yaml", yaml.safe_dump(listing, sort_keys=False))
     if as_json:

@@ -40,9 +40,9 @@ def register_command(session_path: Path, out: Path | None, layers: int, method: 
     corners = np.array([[0, 0], [view.display_size[0] - 1, 0], [0, view.display_size[1] - 1]])
     places = ", ".join(f"({x:.1f}, {y:.1f})" for x, y in view.to_camera(corners))
     click.echo(f"corners of the screen at {places} px, distortion k1 {view.k1:+.4f}, k2 {view.k2:+.4f}")
-    click.echo(
-        f"residual {view.residual_px:.3f} px rms, of its means over tiles {view.sd_px:.3f} px; {view.provenance}"
-    )
+    tiles = "" if view.sd_px is None else f", of its means over tiles {view.sd_px:.3f} px"
+    told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in view.provenance.items())
+    click.echo(f"residual {view.residual_px:.3f} px rms{tiles}; {told}")
     if moved is not None:
         click.echo(f"through {layers} layers {moved:.2f} px rms from where the bare screen stood")
     if out is not None:

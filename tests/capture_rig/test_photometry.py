@@ -14,9 +14,13 @@ from capture_rig.plan import Plan, plan_shots
 from capture_rig.registration import register_session
 from capture_rig.screens import VirtualScreen
 from capture_rig.session import Session
+from capture_rig.targets import target
 from cli.main import main
 from lps_sim import Camera
 from lps_sim.calibration.shots import ShotGeometry
+from lps_sim.media import read_image
+from lps_sim.screen_view import ScreenView
+from lps_sim.transfer import eotf
 
 DISPLAY = (480, 270)
 CAMERA = Camera.from_field_of_view(420, 240, 50.0, cos_power=4.0)
@@ -71,6 +75,33 @@ def test_the_command_prints_and_writes_what_was_measured(session, tmp_path):
     assert "its pictures were made for srgb" in spoken
 
 
+def test_targets_are_drawn_by_the_measured_curve_so_that_the_screen_shows_the_light_that_was_meant(session, tmp_path):
+    curve = tmp_path / "screen.json"
+    assert CliRunner().invoke(main, ["rig", "photometry", str(session), "-o", str(curve)]).exit_code == 0
+    command = [
+        "rig",
+        "targets",
+        "--size",
+        "96x64",
+        "--out",
+        str(tmp_path / "t"),
+        "--screen-curve",
+        str(curve),
+        "--json",
+    ]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["screen"]["eotf"] == "measured"
+    shown = eotf(read_image(tmp_path / "t" / "siemens.png")[..., 0] / 255, f"gamma:{GAMMA}")
+    # Half a code of 255 at gamma 2.4 is 0.005 of white.
+    assert np.abs(shown - target("siemens", 96, 64)).max() < 0.006
+    (tmp_path / "other.json").write_text("{}")
+    command[-2] = str(tmp_path / "other.json")
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert "other.json: holds no screen's response" in refused.stderr
+
+
 def test_without_a_board_the_outline_of_the_flat_is_enough(tmp_path):
     path = take(tmp_path / "s.h5", ("flat", "wedge"), frames=4)
     assert error_px(register_session(path)) < 0.2
@@ -87,3 +118,14 @@ def test_shots_that_are_missing_are_named(tmp_path):
         session_photometry(path)
     with pytest.raises(ValueError, match="layers must be 0 for outline"):
         register_session(path, 4, "outline")
+
+
+@pytest.mark.parametrize("method", ["charuco", "outline"])
+def test_a_screen_is_registered_by_command_and_its_file_is_read_back(session, tmp_path, method):
+    out = tmp_path / "screen.json"
+    result = CliRunner().invoke(main, ["rig", "register", str(session), "-o", str(out), "--method", method])
+    assert result.exit_code == 0, result.output
+    assert f"method {method}" in result.output
+    assert error_px(ScreenView.load(out)) < 0.2
+    again = CliRunner().invoke(main, ["rig", "photometry", str(session), "--screen", str(out), "--json"])
+    assert json.loads(again.stdout)["registration"]["method"] == method
