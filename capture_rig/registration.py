@@ -49,6 +49,7 @@ _NAME = re.compile(r"fringe_(?P<axis>[xy])(?P<period>\d+)_p(?P<phase>[0-3])")
 _LIT = 0.3  # of the bright part's mean: what is the screen
 _MARGIN = 0.18  # of the screen's shorter side, in the camera: film leans phases within it
 _USABLE_SIGMAS = 8.0  # of a wave's amplitude over its noise, in the median
+_NO_WORSE = 1.4  # noise of a finer wave over that of the longer one: where both lean alike
 _JUMP = 0.3  # of a period: farther from the longer period's place, a pixel is left out
 _POINTS = 6000  # of the fit, spread over the screen
 _TILES = 4  # each way; residuals are averaged in them
@@ -121,7 +122,11 @@ def register_charuco(picture: Floats, display_size: tuple[int, int], f_px: float
 
 
 def register_fringes(
-    shots: FringeShots, display_size: tuple[int, int], f_px: float, start: ScreenView | None = None
+    shots: FringeShots,
+    display_size: tuple[int, int],
+    f_px: float,
+    start: ScreenView | None = None,
+    lens: tuple[float, float] | None = None,
 ) -> ScreenView:
     """The view of a screen that shows fringes, bare or through film.
 
@@ -131,6 +136,8 @@ def register_fringes(
     display_size : (width, height) of the display in px
     f_px : focal length in camera px
     start : a view that is right to a quarter of the longest period
+    lens : (k1, k2) as the bare screen told them; default: fitted. Film leans phases towards the middle of the screen,
+        most of all near its edges, and a lens that is fitted behind it takes that for distortion
 
     Raises
     ------
@@ -155,7 +162,7 @@ def register_fringes(
     y, x = np.nonzero(lit)
     chosen = np.linspace(0, len(x) - 1, min(_POINTS, len(x))).astype(int)
     seen = np.stack([x[chosen], y[chosen]], axis=-1).astype(float)
-    carried = [[wave for wave in found if wave.carried] for found in waves]
+    carried = [_useful(found, lit) for found in waves]
     levels, view = max(map(len, carried)), start
     # The fitted view, not the longer wave alone, says which period of the next wave it is: behind film long waves lean
     # towards the middle of the screen, by more than a fine period.
@@ -164,22 +171,37 @@ def register_fringes(
         shown, sd = _places(current, seen, view, display_size)
         known = np.isfinite(shown).all(axis=1)
         if known.sum() < LEAST_CORNERS:
-            raise ValueError(
-                "shots: no part of the screen has fringes along both axes; take longer periods or less film"
-            )
+            raise ValueError("shots: no part has fringes along both axes; take longer periods or less film")
         weight = 1 / np.maximum(sd, np.median(sd[known]) / 4)
         provenance = {
             "method": "fringes",
             "points": int(known.sum()),
             "finest_periods_px": [wave.period_px for wave in current],
-            "periods_left_out_px": [[w.period_px for w in found if not w.carried] for found in waves],
+            "periods_left_out_px": [
+                sorted({wave.period_px for wave in found} - {wave.period_px for wave in kept}, reverse=True)
+                for found, kept in zip(waves, carried)
+            ],
+            "lens": "given" if lens else "fitted",
         }
         data = seen[known], shown[known], weight[known]
         # A lens bends by less than film leans long waves: the finest alone tell the distortion.
-        view = _fitted(*data, display_size, (width, height), f_px, provenance, bent=level == levels - 1)
+        known_lens = lens if lens or level == levels - 1 else (0.0, 0.0)
+        view = _fitted(*data, display_size, (width, height), f_px, provenance, known_lens)
     if view is None:
         raise ValueError("shots must hold at least one period")
     return view
+
+
+def _useful(waves: Sequence[Wave], lit: NDArray[np.bool_]) -> list[Wave]:
+    """Waves from the longest on, each of which tells places about as well as the one before, or better.
+
+    Film takes more from the contrast of the finest than their shorter periods give back; at equal noise they lean less.
+    """
+    kept = [waves[0]]
+    for wave in waves[1:]:
+        if wave.carried and np.median(wave.sd_px[lit]) < _NO_WORSE * np.median(kept[-1].sd_px[lit]):
+            kept.append(wave)
+    return kept
 
 
 def _places(
@@ -262,7 +284,17 @@ def register_session(path: str | os.PathLike[str], layers: int = 0, method: str 
             raise
         return bare(method)
     spans = all(max((p for a, p in shots if a == axis), default=0) >= side for axis, side in zip("xy", size))
-    return register_fringes(shots, size, f_px, None if spans else bare(method))
+    start = None if spans else bare(method)
+    return register_fringes(shots, size, f_px, start, _lens_of(path, method) if layers else None)
+
+
+def _lens_of(path: str | os.PathLike[str], method: str) -> tuple[float, float] | None:
+    """Distortion by the bare screen of a session; None where it has no shots that tell it."""
+    try:
+        view = register_session(path, 0, method)
+    except ValueError:
+        return None
+    return None if view.provenance["method"] == "outline" else (view.k1, view.k2)
 
 
 def _screen_mask(light: Floats) -> NDArray[np.bool_]:
@@ -291,27 +323,29 @@ def _fitted(
     camera_size: tuple[int, int],
     f_px: float,
     provenance: dict[str, Any],
-    bent: bool = True,
+    lens: tuple[float, float] | None = None,
 ) -> ScreenView:
-    """Homography and distortion by least squares with a robust loss; residuals in camera px.
+    """Homography, and distortion unless the lens is known, by least squares with a robust loss; residuals in camera px.
 
     The fit runs from camera to display, where the data are; their residual over the local scale is the camera's.
     """
     centre, middle = centre_of(camera_size), centre_of(display_size)
     offset, target = (seen - centre) / f_px, (shown - middle) / max(display_size)
-    start = np.append(_homography(offset, target).ravel()[:8], [0.0, 0.0] if bent else [])
+    if lens is not None:
+        offset = undistorted(offset, *lens)
+    start = np.append(_homography(offset, target).ravel()[:8], [0.0, 0.0] if lens is None else [])
     scale = np.sqrt(abs(np.linalg.det(_jacobian(start))))  # display units an offset unit
     weight = weight / np.sqrt((weight**2).mean())
 
     def residual(values: Floats) -> Floats:
-        straight = undistorted(offset, *values[8:]) if bent else offset
+        straight = undistorted(offset, *values[8:]) if lens is None else offset
         away = projected(np.append(values[:8], 1.0).reshape(3, 3), straight) - target
         return (away / scale * f_px * weight[:, None]).ravel()
 
-    most = np.append(np.full(8, np.inf), [_MOST_BENT, _MOST_BENT] if bent else [])
+    most = np.append(np.full(8, np.inf), [_MOST_BENT, _MOST_BENT] if lens is None else [])
     options = {"loss": "soft_l1", "f_scale": _OUTLIER_PX, "x_scale": "jac", "max_nfev": 200}
     found = least_squares(residual, start, bounds=(-most, most), **options)
-    k1, k2 = found.x[8:] if bent else (0.0, 0.0)
+    k1, k2 = found.x[8:] if lens is None else lens
     inverse = np.append(found.x[:8], 1.0).reshape(3, 3)
     to_unit = np.array([[1 / f_px, 0, -centre[0] / f_px], [0, 1 / f_px, -centre[1] / f_px], [0, 0, 1]])
     to_display = np.array([[max(display_size), 0, middle[0]], [0, max(display_size), middle[1]], [0, 0, 1]])

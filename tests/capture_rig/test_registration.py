@@ -74,8 +74,12 @@ def test_a_bare_board_finds_them_to_a_tenth_of_a_pixel(desk, bare):
 
 
 def test_through_eight_layers_fringes_still_find_it_within_a_pixel_and_fine_ones_are_left_out(desk, bare):
-    view = register_fringes(fringes(desk, 8), DISPLAY, CAMERA.f_px)
+    shots = fringes(desk, 8)
+    view = register_fringes(shots, DISPLAY, CAMERA.f_px)
     assert error_px(view) < FILM_PX
+    known = register_fringes(shots, DISPLAY, CAMERA.f_px, lens=(bare.k1, bare.k2))
+    assert (known.k1, known.k2, known.provenance["lens"]) == (bare.k1, bare.k2, "given")
+    assert error_px(known) < min(FILM_PX / 10, error_px(view))
     assert moved_px(view, bare) < FILM_PX
     assert 8.0 in view.provenance["periods_left_out_px"][0]
 
