@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +19,13 @@ from lps_sim.config import StrictModel, validation_message
 from lps_sim.errors import UnknownNameError
 from lps_sim.files import write_atomic
 
-from .targets import DEFAULT_FRINGE_PERIODS, KINDS, TargetSpec, standard_set
+from .targets import KINDS, TargetSpec, standard_set
 
 DEFAULT_LAYERS = (1, 2, 4, 8)
 DEFAULT_FRAMES = 8
+# Those up to 64 px measure the film; the longer ones tell where the screen is, and stay out of the fit.
+DEFAULT_PERIODS = (8, 16, 32, 64, 128, 256, 2048)
+_LONGEST_MEASURED_PX = 64
 # The halo is below the noise at the exposure that holds a bright disc; a flat has no dark part to see deeper into.
 _BRACKETS: dict[str, tuple[float, ...]] = {
     "flat": (1.0,),
@@ -114,7 +118,7 @@ def plan_shots(
     layers: Sequence[int] = DEFAULT_LAYERS,
     kinds: Sequence[str] = ("flat", "charuco", "wedge", "edge", "hole", "noise", "siemens", "fringe"),
     seed: int = 1,
-    periods_px: tuple[int, ...] = DEFAULT_FRINGE_PERIODS,
+    periods_px: tuple[int, ...] = DEFAULT_PERIODS,
     frames: int = DEFAULT_FRAMES,
     fringes_at: Sequence[int] | None = None,
     dark: Literal["cap", "none"] = "cap",
@@ -126,7 +130,7 @@ def plan_shots(
     layers : film layer counts, 1..64 each; bare shots are always taken
     kinds : targets of :data:`capture_rig.targets.KINDS` but ``dark``; ``noise`` adds a second, held one
     seed : of the noise targets
-    periods_px : of the fringes, screen pixels
+    periods_px : of the fringes, screen pixels; those above 64 are held, for registration alone
     frames : a shot
     fringes_at : layer counts at which fringes are shown; default: all. They are many shots
     dark : ``cap``: one shot with the lens cap on comes first
@@ -161,9 +165,11 @@ def plan_shots(
 def _specs(kinds: Sequence[str], seed: int, periods_px: tuple[int, ...]) -> list[TargetSpec]:
     rank = {kind: place for place, kind in enumerate(kinds)}
     specs = [spec for spec in standard_set(seed, periods_px) if spec.kind in rank]
-    for spec in specs:
+    for place, spec in enumerate(specs):
         if spec.kind == "noise":
             spec.parameters["smallest_px"] = _SMALLEST_BLOCK_PX
+        if spec.parameters.get("period_px", 0) > _LONGEST_MEASURED_PX:
+            specs[place] = replace(spec, role="held")
     return sorted(specs, key=lambda spec: rank[spec.kind])
 
 

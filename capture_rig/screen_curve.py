@@ -14,10 +14,7 @@ light; black is therefore measured with the whole screen black where there is su
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,19 +87,6 @@ class ScreenCurve:
         rows = {name: getattr(self, name).tolist() for name in ("codes", "luminance", "sd")}
         figures = ("gamma", "gamma_sd", "black", "misfit", "nearest", "nearest_misfit")
         return {**{name: getattr(self, name) for name in figures}, **rows, "response": list(self.curve().response)}
-
-
-def load_curve(path: str | os.PathLike[str]) -> MeasuredCurve:
-    """The curve in what ``lps rig photometry -o`` wrote. Raises ValueError naming the file for anything else."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return MeasuredCurve(tuple(float(value) for value in content["screen"]["response"]))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: holds no screen's response; write it with lps rig photometry SESSION -o") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def measure_screen(

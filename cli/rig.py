@@ -1,9 +1,9 @@
-"""``lps rig``: targets for filming a real screen through a real film."""
+"""``lps rig``: a screen and a camera measure a film, and recapture data sets through it; targets as PNG files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,10 +16,15 @@ from .rig_optics import photometry_command, register_command
 from .rig_replay import capture_replay, read_marks
 from .rig_session import capture_command, check_command, plan_command, session_command
 
+if TYPE_CHECKING:
+    from lps_sim.transfer import MeasuredCurve
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.group(cls=LpsGroup)
 def rig() -> None:
-    """Targets for filming a real screen through a real film."""
+    """Measure a film with a screen and a camera, and recapture data sets through it."""
 
 
 @rig.command()
@@ -27,15 +32,11 @@ def rig() -> None:
 @click.option("--size", type=SIZE, required=True, help="The screen's own resolution, such as 1920x1080.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the noise targets.")
 @click.option("--eotf", default="srgb", show_default=True, help="The screen's transfer curve.")
-@click.option(
-    "--screen-curve",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The screen's measured curve, of lps rig photometry; in the place of --eotf.",
-)
+@click.option("--curve", "measured", type=_FILE, help="The screen's measured curve, of lps rig photometry -o.")
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per sample.")
 @json_option
 def targets(
-    out: Path, size: tuple[int, int], seed: int, eotf: str, screen_curve: Path | None, bits: str, as_json: bool
+    out: Path, size: tuple[int, int], seed: int, eotf: str, measured: Path | None, bits: str, as_json: bool
 ) -> None:
     """Write the calibration targets as PNG files, and targets.yaml that lists them.
 
@@ -43,14 +44,14 @@ def targets(
     """
     import yaml
 
-    from capture_rig.screen_curve import load_curve
     from capture_rig.targets import screen_codes, standard_set
     from lps_sim import __version__
     from lps_sim.files import sha256_file, write_atomic
     from lps_sim.media import write_image
-    from lps_sim.transfer import Transfer, check_eotf_name
+    from lps_sim.transfer import check_eotf_name
 
-    curve: Transfer = check_eotf_name(eotf) if screen_curve is None else load_curve(screen_curve)
+    check_eotf_name(eotf)
+    curve = eotf if measured is None else _measured_curve(measured)
     specs = standard_set(seed)
     entries = []
     with progress_display() as progress:
@@ -67,15 +68,26 @@ def targets(
                     "sha256": sha256_file(path),
                 }
             )
-    screen: dict[str, Any] = {"width": size[0], "height": size[1], "eotf": eotf, "bits": int(bits)}
-    if screen_curve is not None:
-        screen.update(eotf="measured", curve_sha256=sha256_file(screen_curve))
+    shown = eotf if measured is None else f"measured: {measured.name}, sha256 {sha256_file(measured)}"
+    screen = {"width": size[0], "height": size[1], "eotf": shown, "bits": int(bits)}
     listing = {"screen": screen, "seed": seed, "version": __version__, "targets": entries}
     write_atomic(out / "targets.yaml", yaml.safe_dump(listing, sort_keys=False))
     if as_json:
         print_json({"out": str(out), **listing})
     else:
         click.echo(f"{len(entries)} targets of {size[0]}x{size[1]} in {out}; they are listed in {out / 'targets.yaml'}")
+
+
+def _measured_curve(path: Path) -> MeasuredCurve:
+    """The screen's curve in a file of ``lps rig photometry -o``."""
+    import json
+
+    from lps_sim.transfer import MeasuredCurve
+
+    try:
+        return MeasuredCurve(tuple(json.loads(path.read_text(encoding="utf-8"))["screen"]["response"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise click.ClickException(f"{path}: no measured curve of lps rig photometry -o in it ({error})") from error
 
 
 rig.add_command(cameras)

@@ -50,7 +50,7 @@ def test_twenty_clips_through_eight_layers_killed_in_the_middle_are_all_cut_with
     lengths = write_clips(tmp_path / "clips", 20, frames=12)
     folder = tmp_path / "capture"
     command = ["rig", "capture-replay", str(tmp_path / "clips"), "-o", str(folder), "--screen", "160x90"]
-    command += ["--simulate", "p3ar-10layer", "--layers", "8", "--clock-drift", "0.0005", "--drop-rate", "0.02"]
+    command += ["--simulate", "p3ar-10layer", "--layers", "8", "--clock-drift", "0.0005", "--drop-rate", "0.05"]
     command += ["--shutter", str(SHUTTER), "--segment-s", "5", "--reserve-mib", "0", "--seed", "5", "--json"]
     process = subprocess.Popen([sys.executable, "-m", "cli.main", *command], cwd=ROOT, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120

@@ -50,3 +50,17 @@ def test_wrong_options_write_nothing(tmp_path, options: list[str], status: int, 
     assert message in result.stderr
     assert "Traceback" not in result.output
     assert not out.exists()
+
+
+def test_targets_follow_a_measured_curve(tmp_path) -> None:
+    codes = np.linspace(0, 1, 256)
+    (tmp_path / "measured.json").write_text(json.dumps({"screen": {"response": (codes**2.6).tolist()}}))
+    command = ["rig", "targets", "-o", str(tmp_path / "out"), "--size", "64x48", "--curve"]
+    assert CliRunner().invoke(main, [*command, str(tmp_path / "measured.json")]).exit_code == 0
+    shown = read_image(tmp_path / "out" / "siemens.png")[:, :, 1] / 255
+    assert np.abs(shown**2.6 - target("siemens", 64, 48)).max() < 0.01
+    assert "measured.json" in yaml.safe_load((tmp_path / "out" / "targets.yaml").read_text())["screen"]["eotf"]
+    (tmp_path / "other.json").write_text("{}")
+    result = CliRunner().invoke(main, [*command, str(tmp_path / "other.json")])
+    assert result.exit_code == 1
+    assert "no measured curve of lps rig photometry -o in it" in result.stderr

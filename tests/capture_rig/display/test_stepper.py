@@ -90,7 +90,18 @@ def test_a_display_that_is_away_is_read_as_such_and_holds_nothing_up() -> None:
 
 def test_the_command_serves_until_it_is_interrupted() -> None:
     command = [sys.executable, "-m", "cli.main", "rig", "serve", "--port", "0", "--size", "64x36", "--json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_interrupts() -> None:  # which a job in the background of a shell ignores from its start
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    ) as process:
         assert process.stdout is not None
         printed = ""
         while not printed.endswith("}\n"):
