@@ -78,17 +78,7 @@ def test_the_command_prints_and_writes_what_was_measured(session, tmp_path):
 def test_targets_are_drawn_by_the_measured_curve_so_that_the_screen_shows_the_light_that_was_meant(session, tmp_path):
     curve = tmp_path / "screen.json"
     assert CliRunner().invoke(main, ["rig", "photometry", str(session), "-o", str(curve)]).exit_code == 0
-    command = [
-        "rig",
-        "targets",
-        "--size",
-        "96x64",
-        "--out",
-        str(tmp_path / "t"),
-        "--screen-curve",
-        str(curve),
-        "--json",
-    ]
+    command = ["rig", "targets", "--size", "96x64", "--out", str(tmp_path / "t"), "--curve", str(curve)]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     shown = eotf(read_image(tmp_path / "t" / "siemens.png")[..., 0] / 255, f"gamma:{GAMMA}")
