@@ -18,7 +18,6 @@ from lps_sim.calibration.session_file import read_session
 from lps_sim.calibration.shots import ShotGeometry, ShotSet
 
 from .browser import ScreenshotScreen
-from .display.conftest import chromium  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +39,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def session(chromium, tmp_path_factory):  # noqa: F811
+def session(chromium, tmp_path_factory):
     """A session taken from the operator's page, whose Start key is pressed."""
     path = tmp_path_factory.mktemp("desk") / "desk.h5"
     with RigServer(size=DISPLAY) as server:
@@ -52,9 +51,12 @@ def session(chromium, tmp_path_factory):  # noqa: F811
         with Session.create(path, plan(), screen.facts, camera.facts, CAMERA, geometry) as recording:
             server.run = run = CaptureRun(recording, screen, camera, keep_frames=False)
             operator = chromium.open(server.operator_url, 1200, 800)
-            operator.do(lambda page: page.wait_for_selector("#shots [role=option]"))
-            operator.do(lambda page: page.keyboard.press("s"))
             end = time.monotonic() + 300
+            # Asked again and again: the browser's thread must stay free, since the camera takes its screenshots there.
+            while not operator.do(lambda page: page.locator("#shots [role=option]").count()):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            operator.do(lambda page: page.keyboard.press("s"))
             while run.state()["phase"] != "done" and time.monotonic() < end:
                 assert run.state()["phase"] != "paused", run.state()["message"]
                 time.sleep(0.1)

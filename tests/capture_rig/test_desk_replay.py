@@ -17,7 +17,6 @@ from lps_sim import Camera, FilmModel
 from lps_sim.screen_view import ScreenView
 
 from .browser import ScreenshotScreen
-from .display.conftest import chromium  # noqa: F401 (a fixture)
 from .played import FPS, write_clips
 
 pytestmark = [
@@ -29,7 +28,7 @@ pytestmark = [
 SIZE = (320, 180)
 
 
-def test_every_cut_of_twenty_clips_is_within_a_frame_and_every_drop_is_listed(chromium, tmp_path):  # noqa: F811
+def test_every_cut_of_twenty_clips_is_within_a_frame_and_every_drop_is_listed(chromium, tmp_path):
     (tmp_path / "clips").mkdir()
     lengths = write_clips(tmp_path / "clips", 20, frames=24)
     sensor = Camera.from_field_of_view(*SIZE, 60.0)

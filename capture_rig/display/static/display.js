@@ -101,6 +101,7 @@ function connect(takesOver = false) {
   };
   socket.onmessage = (event) => (typeof event.data === "string" ? heard(JSON.parse(event.data)) : received(event.data));
   socket.onclose = (event) => {
+    if (event.target !== socket) return; // this page has asked again meanwhile
     still = run = confirmation = null;
     if (event.code === REFUSED || event.code === REPLACED) {
       if (event.code === REPLACED) card("Open elsewhere", "Another page is the display now. Close this one, or press T to take its place.");
@@ -121,6 +122,7 @@ function heard(message) {
     tellFacts();
   } else if (message.type === "refused") {
     card("Turned away", message.message);
+    document.getElementById("again").hidden = document.getElementById("take").hidden = false;
   } else if (message.type === "play") {
     still = null;
     run = { number: message.run, fps: message.fps, ahead: message.ahead, kept: new Map(), next: 0, count: null, startMs: null };
