@@ -265,7 +265,11 @@ def register_session(path: str | os.PathLike[str], layers: int = 0, method: str 
 
     def bare(how: str) -> ScreenView:
         if how != "outline" and "charuco" in found:
-            return register_charuco((read_mean(path, found["charuco"]) >> 8).astype(np.uint8), size, f_px)
+            try:
+                return register_charuco((read_mean(path, found["charuco"]) >> 8).astype(np.uint8), size, f_px)
+            except ValueError:  # a board too small for this camera
+                if how == "charuco" or "flat" not in found:
+                    raise
         if how == "charuco":
             raise ValueError(f"{path}: no bare shot of the ChArUco board")
         if "flat" not in found:

@@ -45,7 +45,8 @@ class ScreenView:
     f_px : focal length in camera px, the unit of the distortion
     k1, k2 : radial distortion; 0 is none
     residual_px : rms distance, camera px, of the marks from where this view has them; None where it was not measured
-    sd_px : standard deviation of the view itself, camera px, the largest over the screen; None where it is not known
+    sd_px : rms of the residuals' means over tiles of the picture, camera px: what noise does not explain; None where it
+        was not measured
     provenance : JSON-ready: from what it was found
 
     Raises ValueError naming the rule.
