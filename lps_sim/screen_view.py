@@ -30,6 +30,7 @@ Region = tuple[int, int, int, int]
 
 SCHEMA = 1
 _NEWTON_STEPS = 20
+_NEWTON_DONE = 1e-13  # focal lengths
 _MOST_SAMPLES = 8  # of a camera's picture along one output pixel: finer ones say nothing more
 _ENCODE_STEPS = 1 << 14
 
@@ -217,7 +218,10 @@ def undistorted(offset: Floats, k1: float, k2: float) -> Floats:
     for _ in range(_NEWTON_STEPS):
         squared = radius**2
         slope = 1 + 3 * k1 * squared + 5 * k2 * squared**2
-        radius -= (radius * (1 + k1 * squared + k2 * squared**2) - wanted) / np.maximum(slope, 0.1)
+        step = (radius * (1 + k1 * squared + k2 * squared**2) - wanted) / np.maximum(slope, 0.1)
+        radius -= step
+        if np.nanmax(np.abs(step), initial=0.0) < _NEWTON_DONE:
+            break
     return offset * np.divide(radius, wanted, out=np.ones_like(wanted), where=wanted > 0)
 
 

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from .merge import Merged, merge_bracket
+from .shot_validation import NO_SCENE
 from .shots import SATURATED_SHARE, Shot, ShotSet, is_grey
 
 Floats = NDArray[np.float64]
 
-# Shots that hold no scene: used for black level, veil and response curve, never as a filmed picture.
-_NO_SCENE = ("dark", "screen_off", "wedge")
 # A screen-off shot is smooth: this blur (share of the width) takes its noise away.
 _VEIL_BLUR = 0.02
 _LIT_SHARE = 0.1
@@ -164,7 +163,7 @@ def observe(
     vignetting, white = reader.vignetting()
     v = vignetting[..., None]
     result = Observations(reader.grey, vignetting, white, {}, [])
-    filmed = [s for s in shot_set.select(role=role, filmed=True) if s.target not in _NO_SCENE]
+    filmed = [s for s in shot_set.select(role=role, filmed=True) if s.target not in NO_SCENE]
     counts = [n for n in shot_set.layer_counts(filmed) if layers is None or n in layers]
     for count in [0, *counts]:
         off = reader.off(count, vignetting)
@@ -174,7 +173,7 @@ def observe(
 
     inputs: dict[str, tuple[Floats, Floats] | None] = {}
     for scene in dict.fromkeys(shot.scene for shot in filmed):
-        bare_shots = [s for s in shot_set.select(scene=scene, layers=0) if s.target not in _NO_SCENE]
+        bare_shots = [s for s in shot_set.select(scene=scene, layers=0) if s.target not in NO_SCENE]
         inputs[scene] = None
         if not bare_shots:
             result.exclusions.append(Exclusion(f"scene {scene}", "no bare (layers 0) shot"))
