@@ -103,16 +103,12 @@ def _recording(server: RigServer, path: Path, seed: int, options: dict[str, Any]
     from capture_rig.cameras.protocol import CameraSettings
     from capture_rig.capture import CaptureRun
     from capture_rig.plan import Plan, plan_shots
-    from capture_rig.screens import MirroredScreen, ScreenLostError
+    from capture_rig.screens import MirroredScreen
     from lps_sim.calibration.shots import ShotGeometry
 
     from .rig_session import open_session
 
-    click.echo("waiting for the display page", err=True)
-    while True:
-        with contextlib.suppress(ScreenLostError):
-            server.screen.wait(1.0)
-            break
+    wait_for_display(server)
     screen = MirroredScreen(server.screen)
     text = options["camera_text"]
     width, height = options["camera_size"] or (None, None)
@@ -145,6 +141,17 @@ def _recording(server: RigServer, path: Path, seed: int, options: dict[str, Any]
                 run.join(5.0)
     finally:
         camera.close()
+
+
+def wait_for_display(server: RigServer) -> None:
+    """Until a display page is open; Ctrl-C ends it."""
+    from capture_rig.screens import ScreenLostError
+
+    click.echo("waiting for the display page", err=True)
+    while True:
+        with contextlib.suppress(ScreenLostError):
+            server.screen.wait(1.0)
+            return
 
 
 def camera_model(facts: Any, given: Camera | None, fov_deg: float | None) -> Camera:

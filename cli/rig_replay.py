@@ -34,7 +34,7 @@ _DEFAULT_SCREEN = (1280, 720)
 @click.option("--drop-rate", type=_RATE, default=0.0, help="Simulated: share of the frames that are lost.")
 @click.option("--shutter", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Simulated: share open.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Simulated: of noise and losses.")
-@click.option("--screen", type=SIZE, help="Simulated: size of the screen; default 1280x720.")
+@click.option("--screen", type=SIZE, help="Pixels to play on; default: the page's own, simulated 1280x720.")
 @click.option("--level", type=click.FloatRange(0.05, 1), default=1.0, show_default=True, help="Light of the strip.")
 @click.option(
     "--segment-s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Of clips in one file."
@@ -151,9 +151,12 @@ def _devices(fps: float, options: dict[str, Any]) -> Iterator[tuple[Screen, Came
     from capture_rig.cameras.opening import open_camera
     from capture_rig.display.server import RigServer
 
-    with RigServer() as server, open_camera(options["camera_text"], kept=32) as camera:
+    from .rig_display import wait_for_display
+
+    with RigServer(size=options["screen"]) as server, open_camera(options["camera_text"], kept=32) as camera:
         click.echo(f"open this page on the showing screen, full screen: {server.display_url}", err=True)
-        click.pause("then press any key", err=True)
+        wait_for_display(server)
+        click.pause("when it is full screen press any key", err=True)
         yield server.screen, camera
 
 
