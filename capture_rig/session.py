@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import datetime
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from lps_sim.calibration.session_file import (
     read_session,
 )
 from lps_sim.calibration.shots import ShotGeometry
-from lps_sim.files import atomic_path
+from lps_sim.files import atomic_path, held_lock
 from lps_sim.journal import changing, recover
 
 from .cameras.protocol import CameraFacts, Frame
@@ -230,21 +229,8 @@ def _changed(path: Path) -> Iterator[Any]:
         yield file
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the session's lock; the system frees it when the process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "a+", encoding="ascii") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise ValueError(f"{path}: another process ({holder}) records it") from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
+def _locked(path: Path) -> AbstractContextManager[None]:
+    return held_lock(path.with_name(f".{path.name}.lock"), f"{path}: another process ({{}}) records it")
 
 
 def _now() -> str:

@@ -20,7 +20,6 @@ clean twin). The jobs of a job array work each in ``DST/job-III-of-NNN``, until 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -30,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lps_sim.files import write_atomic
+from lps_sim.files import held_lock, write_atomic
 
 from .manifest import PARTS, SHARDS
 
@@ -128,17 +127,7 @@ def locked(root: Path) -> Iterator[None]:
 
     Raises ValueError when another run holds it.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / LOCK_FILE, "a+", encoding="ascii") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise ValueError(f"{root}: another run (process {holder}) is at work on it") from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    with held_lock(root / LOCK_FILE, f"{root}: another run (process {{}}) is at work on it"):
         yield
 
 

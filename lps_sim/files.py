@@ -48,3 +48,25 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Write text (UTF-8) or bytes to ``path`` so that a reader sees the old file or the new one, never a part."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def held_lock(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
+    """Hold a lock file. The system frees it when the process ends, however it ends.
+
+    Raises ValueError with ``busy``, in which ``{}`` stands for the holder's process number, when another one holds it.
+    """
+    import fcntl
+
+    lock = Path(path)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a+", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise ValueError(busy.format(stream.read().strip() or "unknown")) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
