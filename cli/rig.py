@@ -14,7 +14,7 @@ from .rig_display import serve
 from .rig_flicker import flicker_command
 from .rig_optics import photometry_command, register_command
 from .rig_replay import capture_replay, read_marks
-from .rig_session import capture_command, check_command, plan_command, session_command
+from .rig_session import capture_command, check_command, import_command, plan_command, session_command
 
 if TYPE_CHECKING:
     from lps_sim.transfer import MeasuredCurve
@@ -100,6 +100,7 @@ rig.add_command(plan_command)
 rig.add_command(capture_command)
 rig.add_command(check_command)
 rig.add_command(session_command)
+rig.add_command(import_command)
 rig.add_command(serve)
 rig.add_command(flicker_command)
 rig.add_command(register_command)

@@ -220,3 +220,60 @@ def session_command(ctx: click.Context, session_path: Path, verify: bool, as_jso
         list_failures("shots not taken yet", content.lacking, "--json")
         list_failures("damaged shots", damaged, "--json")
     ctx.exit(1 if damaged else 0)
+
+
+@click.command("import")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("session_path", metavar="SESSION", type=_PATH)
+@click.option(
+    "--plan", "plan_path", required=True, type=_THERE, help="Of lps rig plan; pictures are named as its shots."
+)
+@click.option("--screen", "screen_size", required=True, type=SIZE, help="Pixels of the screen that showed the targets.")
+@click.option("--fov", type=click.FloatRange(1, 179), help="Angle across the pictures in degrees.")
+@click.option("--camera-model", type=CAMERA, help="Fields of the camera, in the place of --fov.")
+@click.option("--film-distance", type=click.FloatRange(0), default=0.0, show_default=True, help="Camera to film, m.")
+@click.option("--distance", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Camera to screen, m.")
+@json_option
+@click.pass_context
+def import_command(
+    ctx: click.Context,
+    folder: Path,
+    session_path: Path,
+    plan_path: Path,
+    screen_size: tuple[int, int],
+    fov: float | None,
+    camera_model: Camera | None,
+    film_distance: float,
+    distance: float,
+    as_json: bool,
+) -> None:
+    """Bring pictures that a phone or another camera took by itself into SESSION.
+
+    A picture is named as its shot of the plan, with a number behind it where there are several: N04_hole_x8.jpg, or
+    N04_hole_x8_1.jpg, N04_hole_x8_2.jpg. Exposures are those of the EXIF data. Exit status 1 while shots are lacking.
+    """
+    from capture_rig.cameras.files import FolderCamera
+    from capture_rig.importing import import_pictures
+    from capture_rig.plan import Plan
+    from capture_rig.screens import VirtualScreen
+    from lps_sim.calibration.shots import ShotGeometry
+
+    from .rig_display import camera_model as fitting_model
+
+    if fov is None and camera_model is None:
+        raise click.UsageError("give --fov DEGREES or --camera-model CAMERA.yaml: what angle a pixel sees")
+    geometry = ShotGeometry(film_distance_m=film_distance, target_distance_m=distance)
+    pictures = FolderCamera(folder)
+    screen = VirtualScreen(*screen_size)
+    model = fitting_model(pictures.facts, camera_model, fov)
+    with open_session(session_path, Plan.load(plan_path), screen, pictures, model, geometry) as session:
+        with progress_display() as display:
+            task = display.add_task("shots", total=None)
+            done = import_pictures(session, pictures, lambda n, total: display.update(task, completed=n, total=total))
+    if as_json:
+        print_json({"session": str(session_path), **done.to_dict()})
+    else:
+        click.echo(f"{session_path}: {len(done.taken)} shots stored, {len(done.lacking)} lacking")
+        list_failures("pictures of no shot", list(done.unknown), "--json")
+        list_failures("shots without a picture", list(done.lacking), f"lps rig session {session_path}")
+    ctx.exit(1 if done.lacking else 0)
