@@ -266,10 +266,10 @@ def import_command(
     pictures = FolderCamera(folder)
     screen = VirtualScreen(*screen_size)
     model = fitting_model(pictures.facts, camera_model, fov)
-    with open_session(session_path, Plan.load(plan_path), screen, pictures, model, geometry) as session:
-        with progress_display() as display:
-            task = display.add_task("shots", total=None)
-            done = import_pictures(session, pictures, lambda n, total: display.update(task, completed=n, total=total))
+    opened = open_session(session_path, Plan.load(plan_path), screen, pictures, model, geometry)
+    with opened as session, progress_display() as display:
+        task = display.add_task("shots", total=None)
+        done = import_pictures(session, pictures, lambda n, total: display.update(task, completed=n, total=total))
     if as_json:
         print_json({"session": str(session_path), **done.to_dict()})
     else:
