@@ -44,8 +44,7 @@ def targets(
     """
     import yaml
 
-    from capture_rig.boards import charuco_board
-    from capture_rig.targets import screen_codes, standard_set
+    from capture_rig.targets import screen_codes, standard_set, target
     from lps_sim import __version__
     from lps_sim.files import sha256_file, write_atomic
     from lps_sim.media import write_image
@@ -53,7 +52,7 @@ def targets(
 
     check_eotf_name(eotf)
     curve = eotf if measured is None else _measured_curve(measured)
-    charuco_board(*size)  # a screen without room for it is refused before anything is written
+    target("charuco", *size)  # a screen without room for it is refused before anything is written
     specs = standard_set(seed)
     entries = []
     with progress_display() as progress:

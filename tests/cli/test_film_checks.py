@@ -34,7 +34,7 @@ def test_a_sound_set_exits_0_with_a_table(shots):
 def test_a_failed_check_exits_1_and_is_listed(shots):
     loaded = ShotSet.load(shots)
     swapped = [shot.model_copy(update={"layers": {1: 4, 4: 1}.get(shot.layers, shot.layers)}) for shot in loaded.shots]
-    path = loaded.folder / "swapped.yaml"
+    path = loaded.pictures.folder / "swapped.yaml"
     write_shots(path, loaded.camera, loaded.geometry, swapped)
     result = run("check", path, "--json")
     assert result.exit_code == 1

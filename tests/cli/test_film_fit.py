@@ -32,8 +32,8 @@ def swapped(shots):
     """The same with the labels of 1 and 4 layers exchanged."""
     loaded = ShotSet.load(shots)
     wrong = [shot.model_copy(update={"layers": {1: 4, 4: 1}.get(shot.layers, shot.layers)}) for shot in loaded.shots]
-    write_shots(loaded.folder / "swapped.yaml", loaded.camera, loaded.geometry, wrong)
-    return loaded.folder / "swapped.yaml"
+    write_shots(loaded.pictures.folder / "swapped.yaml", loaded.camera, loaded.geometry, wrong)
+    return loaded.pictures.folder / "swapped.yaml"
 
 
 @pytest.fixture(scope="module")
