@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lps_sim.calibration.session_file import SessionContent
+from lps_sim.calibration.session_file import StoredShot
 
 from .cameras.protocol import CameraLostError, CameraRefusedError, CameraSource, Frame
 from .check import SessionCheck, check_session, finished_layers
@@ -94,7 +94,7 @@ class CaptureRun:
         self._refused: set[str] = set()
         self._again: list[str] = []
         self._bases: dict[tuple[str, int, bool], float] = {}
-        self._preview: CameraPreview | None = None
+        self._latest: Frame | None = None
         self._checks: list[SessionCheck] = []
         self._drawn: tuple[Any, np.ndarray] | None = None
         self._on_shot: Callable[[int], None] = lambda done: None
@@ -172,8 +172,8 @@ class CaptureRun:
     def state(self) -> dict[str, Any]:
         """JSON-ready: shots with their status, what is going on, what is waited for, checks, facts."""
         with self._lock:
-            content = self._session.content
-            shots = [self._shot_state(shot, content) for shot in self._session.planned]
+            taken = {stored.name: stored for stored in self._session.content.shots}
+            shots = [self._shot_state(shot, taken.get(shot.name)) for shot in self._session.planned]
             return {
                 "shots": shots,
                 "done": sum(shot["status"] == "done" for shot in shots),
@@ -195,17 +195,17 @@ class CaptureRun:
         """The camera's picture: of the shot at work, else a new one; None while there is none."""
         if not self.running and self._camera_lock.acquire(blocking=False):
             try:
-                self._preview = preview_of(self._camera.read(_PREVIEW_WAIT_S), self._camera.facts)
+                self._latest = self._camera.read(_PREVIEW_WAIT_S)
             except CameraLostError as error:
-                self._lost, self._preview = True, None
+                self._lost, self._latest = True, None
                 if self._phase == "idle":
                     self._say("idle", f"no picture from the camera: {error}")
             finally:
                 self._camera_lock.release()
-        return self._preview
+        latest = self._latest
+        return None if latest is None else preview_of(latest, self._camera.facts)
 
-    def _shot_state(self, shot: PlannedShot, content: SessionContent) -> dict[str, Any]:
-        taken = {stored.name: stored for stored in content.shots}.get(shot.name)
+    def _shot_state(self, shot: PlannedShot, taken: StoredShot | None) -> dict[str, Any]:
         status = "done" if taken else "failed" if shot.name in self._failed else "todo"
         if shot.name == self._current:
             status = "doing"
@@ -387,7 +387,7 @@ class CaptureRun:
             frame = self._camera.read()
             if self._simulated or frame.at_s >= after:
                 frames.append(frame)
-                self._preview = preview_of(frame, self._camera.facts)
+                self._latest = frame
         return frames
 
     def _oddities(self, frames: list[Frame]) -> str:
@@ -402,7 +402,7 @@ class CaptureRun:
 
     def _check_layer(self, layers: int) -> None:
         """The gate on the whole set, each time a layer count is complete."""
-        if layers == 0 or layers not in finished_layers(self._session.path):
+        if layers == 0 or layers not in finished_layers(self._session.content):
             return
         self._say("checking", f"checking the shots through {layers} layers")
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lps_sim.calibration.checks import Check
 from lps_sim.calibration.gate import inspect_shots
-from lps_sim.calibration.session_file import read_session
+from lps_sim.calibration.session_file import SessionContent
 from lps_sim.calibration.shots import ShotSet
 
 
@@ -44,9 +44,8 @@ def check_session(path: str | os.PathLike[str], layers: Sequence[int] | None = N
     return [SessionCheck(check, _named(check, names)) for check in inspect_shots(found, layers)]
 
 
-def finished_layers(path: str | os.PathLike[str]) -> list[int]:
+def finished_layers(content: SessionContent) -> list[int]:
     """Layer counts of which every planned shot was taken."""
-    content = read_session(path)
     lacking = set(content.lacking)
     counts = sorted({int(shot["layers"]) for shot in content.plan})
     return [n for n in counts if not any(s["layers"] == n and s["name"] in lacking for s in content.plan)]

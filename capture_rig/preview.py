@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lps_sim.calibration.shot_validation import SATURATED_SHARE
 
-from .cameras.protocol import CameraFacts, Frame
+from .cameras.protocol import CameraFacts, Frame, eight_bits
 
 LARGEST_SIDE_PX = 480
 _DARK_SHARE = 4 / 255
@@ -40,8 +40,7 @@ def preview_of(frame: Frame, facts: CameraFacts) -> CameraPreview:
     """The preview of a frame."""
     import cv2
 
-    codes = frame.codes if facts.bits == 8 else (frame.codes >> (facts.bits - 8)).astype(np.uint8)
-    codes = np.ascontiguousarray(codes)
+    codes = np.ascontiguousarray(eight_bits(frame.codes, facts.bits))
     grey = cv2.cvtColor(codes, cv2.COLOR_RGB2GRAY).astype(np.float32)
     sharp = cv2.Laplacian(grey, cv2.CV_32F)
     scale = min(1.0, LARGEST_SIDE_PX / max(codes.shape[:2]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lps_sim.files import write_atomic
 from lps_sim.media import EncoderSettings, VideoWriter
 
-from .cameras.protocol import CameraLostError, CameraSource, Codes
+from .cameras.protocol import CameraLostError, CameraSource, eight_bits
 from .screens import Playback, ScreenLostError
 
 COMPLETE, STOPPED, DISK = "complete", "stopped", "disk nearly full"
@@ -74,14 +74,14 @@ def record_run(
     numbers: list[int] = []
     times: list[float] = []
     first = camera.read()
-    picture = _eight_bits(first.codes, camera.facts.bits)
+    picture = eight_bits(first.codes, camera.facts.bits)
     height, width = picture.shape[:2]
     fps = camera.facts.fps or _USUAL_FPS
     left = round(_LINGER_S * fps)
     with VideoWriter(path, width, height, fps, CODEC.fitting(width, height), verify=False) as writer:
         frame, ended = first, COMPLETE
         while True:
-            writer.write(_eight_bits(frame.codes, camera.facts.bits))
+            writer.write(eight_bits(frame.codes, camera.facts.bits))
             numbers.append(frame.number)
             times.append(frame.at_s)
             if on_frame is not None:
@@ -126,7 +126,3 @@ def camera_clock(numbers: NDArray[np.int64], at_s: NDArray[np.float64], fps: flo
     period = 1 / fps if fps and (measured <= 0 or abs(measured * fps - 1) < 0.01) else measured
     clock: NDArray[np.float64] = (numbers - numbers[0]) * (period or 1 / _USUAL_FPS)
     return clock
-
-
-def _eight_bits(codes: Codes, bits: int) -> NDArray[np.uint8]:
-    return codes if codes.dtype == np.uint8 else (codes >> (bits - 8)).astype(np.uint8)

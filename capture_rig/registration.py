@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.optimize import least_squares
 
-from lps_sim import Camera
 from lps_sim.calibration.session_file import (
     SessionContent,
     StoredShot,
-    camera_of_frames,
-    camera_of_means,
     is_session,
+    read_light,
     read_mean,
     read_session,
 )
@@ -218,25 +216,23 @@ def _places(
     return np.stack(columns, axis=-1), np.hypot(*(wave.sd_px[y, x] for wave in waves))
 
 
-def fringe_shots(path: str | os.PathLike[str], layers: int) -> tuple[FringeShots, SessionContent, Camera]:
-    """The fringes of a session at a layer count, its content, and its camera.
+def fringe_shots(path: str | os.PathLike[str], content: SessionContent, layers: int) -> FringeShots:
+    """The fringes of a session at a layer count.
 
     Raises ValueError when there is no whole set of phases.
     """
-    content = read_session(path)
-    camera = camera_of_means(camera_of_frames(path, content), content)
     found: dict[tuple[str, float], dict[int, Floats]] = {}
     for shot in content.shots:
         match = _NAME.fullmatch(str(shot.planned["scene"]))
         if match and shot.planned["layers"] == layers:
-            light = camera.decode(read_mean(path, shot)).mean(axis=-1) / shot.exposure
+            light = read_light(path, shot, content.camera)
             found.setdefault((match["axis"], float(match["period"])), {})[int(match["phase"])] = light
     whole = {
         key: np.stack([phases[k] for k in range(FRINGE_PHASES)]) for key, phases in found.items() if len(phases) == 4
     }
     if not whole:
         raise ValueError(f"{path}: no fringes in four phases at {layers} layers")
-    return whole, content, camera
+    return whole
 
 
 def register_session(path: str | os.PathLike[str], layers: int = 0, method: str = "auto") -> ScreenView:
@@ -274,15 +270,14 @@ def register_session(path: str | os.PathLike[str], layers: int = 0, method: str 
             raise ValueError(f"{path}: no bare shot of the ChArUco board")
         if "flat" not in found:
             raise ValueError(f"{path}: no bare shot of the ChArUco board, nor of the flat for the screen's outline")
-        camera = camera_of_means(camera_of_frames(path, content), content)
-        return register_outline(camera.decode(read_mean(path, found["flat"])).mean(axis=-1), size, f_px)
+        return register_outline(read_light(path, found["flat"], content.camera), size, f_px)
 
     if method in ("charuco", "outline"):
         if layers:
             raise ValueError(f"layers must be 0 for {method}: behind film no corner and no edge is left, got {layers}")
         return bare(method)
     try:
-        shots, _, _ = fringe_shots(path, layers)
+        shots = fringe_shots(path, content, layers)
     except ValueError:
         if method == "fringes" or layers:
             raise

@@ -51,6 +51,7 @@ class Session:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content: SessionContent | None = None
+        self._planned: tuple[PlannedShot, ...] | None = None
 
     @classmethod
     @contextmanager
@@ -133,9 +134,11 @@ class Session:
         return self._content
 
     @property
-    def planned(self) -> list[PlannedShot]:
-        """The shots of the plan, in order."""
-        return [PlannedShot(**shot) for shot in self.content.plan]
+    def planned(self) -> tuple[PlannedShot, ...]:
+        """The shots of the plan, in order; a session keeps its plan."""
+        if self._planned is None:
+            self._planned = tuple(PlannedShot(**shot) for shot in self.content.plan)
+        return self._planned
 
     @property
     def camera_model(self) -> Camera:

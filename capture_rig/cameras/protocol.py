@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[Any]
@@ -100,6 +101,11 @@ class Frame:
     codes: Codes
     at_s: float
     number: int
+
+
+def eight_bits(codes: Codes, bits: int) -> NDArray[np.uint8]:
+    """Codes of 8 to 16 bits as uint8, the lower bits cut off; those of 8 as they are."""
+    return codes if codes.dtype == np.uint8 else (codes >> (bits - 8)).astype(np.uint8)
 
 
 class CameraSource(Protocol):

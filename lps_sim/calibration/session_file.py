@@ -162,6 +162,12 @@ def read_mean(path: str | os.PathLike[str], shot: StoredShot) -> NDArray[np.uint
     return mean
 
 
+def read_light(path: str | os.PathLike[str], shot: StoredShot, camera: Camera) -> NDArray[np.float32]:
+    """(H, W) mean linear light of a shot over its exposure and the channels; ``camera`` of single frames."""
+    light: NDArray[np.float32] = replace(camera, bits=16).decode(read_mean(path, shot)).mean(axis=-1) / shot.exposure
+    return light
+
+
 def read_frames(path: str | os.PathLike[str], shot: StoredShot) -> NDArray[Any]:
     """(K, H, W, C) frames of a shot as recorded, (0,) where none were kept; ValueError for another checksum."""
     import h5py

@@ -64,7 +64,7 @@ def test_every_planned_shot_is_taken_and_the_gate_has_looked(finished):
     assert not state["running"]
     assert state["simulated"]
     assert [check["status"] for check in state["checks"]].count("fail") == 0
-    assert finished_layers(path) == [0, 1, 4]
+    assert finished_layers(read_session(path)) == [0, 1, 4]
 
 
 def test_exposures_bring_the_brightest_pixels_near_full_scale_and_brackets_are_exact_multiples(finished):
